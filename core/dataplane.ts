@@ -1,0 +1,64 @@
+/**
+ * The seam between the monitor's state machines and the bytes: what a save and a load are asked to do, and whom they
+ * tell. `save.ts` and `load.ts` implement it; `outgoing.ts` and `incoming.ts` call it.
+ * @module
+ */
+import type { Guest, RunState } from "../guest/guest.ts";
+import type { RamCounters, RamStrategy, Tables } from "./plugin.ts";
+import type { Channel } from "./transport.ts";
+
+/** Told about the moments of a save that the monitor shows. */
+export interface SaveObserver {
+  /** Headers and the RAM block list are written: first dirty sync done, then status `active`. */
+  setupDone(): void;
+  /** A dirty bitmap sync happened (`counters.dirtySyncCount` is already increased): MIGRATION_PASS. Not called for the first. */
+  pass(): void;
+  /**
+   * All that could be sent while the guest ran is sent. Stop it, pass through pre-switchover if asked to, and end in
+   * status `device`. The save goes on when the promise resolves; a rejection fails it.
+   */
+  switchover(): void | Promise<void>;
+  /** Run state to write into `globalstate`: what the guest was before `switchover` stopped it. */
+  runState(): RunState;
+}
+
+/** One outgoing migration. */
+export interface SaveRequest {
+  readonly guest: Guest;
+  readonly channel: Channel;
+  readonly capability: (name: string) => boolean;
+  readonly parameter: (name: string) => unknown;
+  /** Chosen by capability; undefined: plain pages in the stream. */
+  readonly strategy?: RamStrategy;
+  /** Kept true while the save runs. */
+  readonly counters: RamCounters;
+  /** Aborted by `migrate_cancel`. */
+  readonly signal: AbortSignal;
+  readonly observer: SaveObserver;
+}
+
+/** One incoming migration. */
+export interface LoadRequest {
+  readonly channel: Channel;
+  readonly capability: (name: string) => boolean;
+  readonly parameter: (name: string) => unknown;
+  readonly tables: Tables;
+  /**
+   * Be strict, as a QEMU that was started with this machine: name, blocks and sizes must match, content lands in this
+   * guest's memory. Undefined: adopt whatever comes.
+   */
+  readonly expect?: Guest;
+  /** This process's `-uuid`, 16 bytes. */
+  readonly uuid?: Uint8Array;
+  readonly signal: AbortSignal;
+  /** Bytes read so far and, where known, of how many. Called at most every few milliseconds. */
+  readonly progress?: (bytes: number, total: number | undefined) => void;
+  /** Lines QEMU would write on stderr for faults and remarks, without program name. */
+  readonly report: (line: string) => void;
+}
+
+/** A load that failed: QEMU's sentences were already reported; the message is the whole story in one line. */
+export interface LoadFailure {
+  /** `load of migration failed: REASON` uses it. */
+  readonly reason: string;
+}

@@ -1,0 +1,167 @@
+/**
+ * What a plugin may bring. A plugin is data: a frozen object of tables, merged by {@link combine} (registry.ts), which
+ * refuses two owners of one name or wire code and names both. Order never matters.
+ *
+ * If `migrate_set_capability` or a migration parameter turns it on, it is a plugin, and its file bears that name.
+ * @module
+ */
+import type { Guest } from "../guest/guest.ts";
+import type { RamBlock } from "../guest/memory.ts";
+import type { StreamReader } from "../stream/reader.ts";
+import type { StreamWriter } from "../stream/writer.ts";
+import type { Channel } from "./transport.ts";
+import type { Command } from "./command.ts";
+
+/** What a rule may look at: the set that would result from the request, and its surroundings. */
+export interface RuleContext {
+  /** Is the capability on in the resulting set? */
+  on(capability: string): boolean;
+  /** Was it on before the request? */
+  was(capability: string): boolean;
+  /** A migration parameter's value now in force, by QMP name. */
+  parameter(name: string): unknown;
+  /** This process is a destination that waits for `migrate_incoming`. */
+  readonly incoming: boolean;
+  /** A listening socket for an incoming migration exists. */
+  readonly listening: boolean;
+  /** "tcg" or "kvm", as the workbench was told to behave. */
+  readonly accelerator: "tcg" | "kvm";
+  readonly dirtyRing: boolean;
+}
+
+/** One check, tried in the order of `order` (QEMU: migration/options.c migrate_caps_check). */
+export interface CapabilityRule {
+  /** Position among all rules; QEMU's run from 0 to 17 (spec of the order: see capabilities in README). A user's rules come later. */
+  readonly order: number;
+  /** @returns QEMU's sentence (with hint lines after a line feed) when the set is refused, undefined when it may pass */
+  check(context: RuleContext): string | undefined;
+  /** A warning each time the rule's condition holds, instead of a refusal. */
+  warn?(context: RuleContext): string | undefined;
+}
+
+/** A named switch. */
+export interface Capability {
+  /** QEMU's spelling, hyphens: "mapped-ram". */
+  readonly name: string;
+  /** Place in QEMU's enum, 0-based; a user's capability has none and is listed after. */
+  readonly ordinal?: number;
+  readonly help: string;
+  /** First QEMU release that had it. */
+  readonly since?: string;
+  readonly rules?: readonly CapabilityRule[];
+  /** Written into the stream's configuration and compared on load (QEMU: should_validate_capability). */
+  readonly validated?: boolean;
+}
+
+/** A range of target pages of one block, the unit in which RAM moves. */
+export interface PageRange {
+  readonly block: RamBlock;
+  /** Byte offset of the first page in the block. */
+  readonly offset: number;
+  /** Bytes, a multiple of the target page size (the last range of a block may be shorter than a slot). */
+  readonly length: number;
+}
+
+/** Counters a save keeps; `info migrate` shows them. Bytes and pages. */
+export interface RamCounters {
+  transferred: number;
+  duplicate: number;
+  normal: number;
+  precopyBytes: number;
+  downtimeBytes: number;
+  postcopyBytes: number;
+  multifdBytes: number;
+  dirtySyncCount: number;
+  remaining: number;
+}
+
+/** What a RAM strategy has at hand while it saves. */
+export interface RamSaveContext {
+  readonly guest: Guest;
+  readonly channel: Channel;
+  readonly writer: StreamWriter;
+  readonly pageSize: number;
+  readonly counters: RamCounters;
+  /** Zero pages are recognised (zero-page-detection is not `none`). */
+  readonly detectZero: boolean;
+  readonly capability: (name: string) => boolean;
+  readonly parameter: (name: string) => unknown;
+  /** Throws when the migration was cancelled; strategies call it at least once per MiB. */
+  readonly check: () => void;
+}
+
+/** How RAM leaves and enters when a plugin's capability is on. */
+export interface RamStrategy {
+  /** Capability that selects it. */
+  readonly capability: string;
+  /** The channel must be seekable. */
+  readonly needsSeekable?: boolean;
+  /** Write what follows a block's name and length in the block list. */
+  setupBlock?(context: RamSaveContext, block: RamBlock): void | Promise<void>;
+  /** Write one range (at most a slot, never crossing one). */
+  saveRange(context: RamSaveContext, range: PageRange): void | Promise<void>;
+  /** All RAM was written: bitmaps and the like, before the EOS of the END section. */
+  complete?(context: RamSaveContext): void | Promise<void>;
+}
+
+/** The merged contract of a plugin. Every member but `name` and `help` is optional. */
+export interface Plugin {
+  /** QEMU's spelling: "mapped-ram". */
+  readonly name: string;
+  /** One line for `help`. */
+  readonly help: string;
+  readonly capabilities?: readonly Capability[];
+  readonly parameters?: readonly Parameter[];
+  readonly ramStrategy?: RamStrategy;
+  readonly tables?: Partial<Tables>;
+  readonly commands?: readonly Command[];
+}
+
+/** Types of a migration parameter; they decide how HMP and QMP read and print it (core/parameters.ts). */
+export type ParameterType = "size" | "mib" | "uint8" | "uint32" | "uint64" | "bool" | "string" | "enum" | "list";
+
+/** A named value. */
+export interface Parameter {
+  /** QMP name, hyphens: "multifd-channels". */
+  readonly name: string;
+  readonly ordinal?: number;
+  readonly help: string;
+  readonly type: ParameterType;
+  readonly default: unknown;
+  /** Values of an enum. */
+  readonly values?: readonly string[];
+  /** Unit in `info migrate_parameters`: "ms", "bytes/second". */
+  readonly unit?: string;
+  /** Not shown by `info migrate_parameters`. */
+  readonly hidden?: boolean;
+  /** Range check of the resulting value, in the order of `order`: QEMU's sentence, or undefined. */
+  readonly check?: (value: never, all: (name: string) => unknown) => string | undefined;
+  readonly order?: number;
+}
+
+/** Codecs keyed by what is found on the wire. */
+export interface Tables {
+  /** idstr of an iterable section -> how to find the end of its bodies. */
+  readonly sections: Record<string, SectionCodec>;
+  /** One RAM_SAVE_FLAG_* bit -> how a page record with it is applied. */
+  readonly ramFlags: Record<number, RamCodec>;
+}
+
+/** Finds the bounds of an iterable section's body. */
+export interface SectionCodec {
+  readonly idstr: string;
+  /** Move the reader behind the body. Called for START, PART and END bodies. */
+  skip(reader: StreamReader, type: "start" | "part" | "end"): void | Promise<void>;
+}
+
+/** Applies a page record that is not plain. */
+export interface RamCodec {
+  readonly flag: number;
+  /** QEMU's name of the feature: "xbzrle". */
+  readonly feature: string;
+  /**
+   * @param page    current content of the page, changed in place
+   * @param payload bytes after the record's header, borrowed
+   */
+  apply(page: Uint8Array, payload: Uint8Array): void;
+}

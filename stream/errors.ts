@@ -1,0 +1,111 @@
+/**
+ * What can be wrong with bytes.
+ *
+ *     Error
+ *      +-- StreamError            channel, offset, found, expected   bytes are wrong
+ *      |    +-- TruncatedStreamError                                 bytes end early
+ *      |    +-- UnsupportedError  feature                            bytes are fine, this reader cannot
+ *      +-- MemoryFaultError       block, pageOffset                  a page outside a block
+ *      +-- TransportError         the outside world said no
+ *      +-- CommandError           the person mistyped, or a rule forbids it
+ *
+ * Wording: action, colon, what was found, what was expected; no full stop. Where QEMU has a sentence for
+ * the fault it stands in `qemu`, and the message contains it.
+ * @module
+ */
+
+/** Print an offset the way every message does. */
+export function hex(offset: number | bigint): string {
+  return "0x" + offset.toString(16);
+}
+
+/** Where and what, for a {@link StreamError}. */
+export interface StreamErrorOptions {
+  /** Name of the channel: "main", "multifd 0". */
+  readonly channel: string;
+  /** Byte offset in the channel (for a file: in the file) at which the fault begins. */
+  readonly offset: number;
+  readonly found?: string;
+  readonly expected?: string;
+  /** QEMU's own sentences for this fault, innermost first, as it would print them on stderr. */
+  readonly qemu?: readonly string[];
+  /** QEMU's final errno wording, `load of migration failed: REASON`. */
+  readonly reason?: string;
+  readonly cause?: unknown;
+}
+
+/** The bytes of a stream break a rule of the format. */
+export class StreamError extends Error {
+  override name = "StreamError";
+  readonly channel: string;
+  readonly offset: number;
+  readonly found?: string;
+  readonly expected?: string;
+  readonly qemu: readonly string[];
+  /** The C library's text for the errno QEMU would end with. */
+  readonly reason: string;
+
+  /**
+   * @param action what was being done: "Cannot read section footer"
+   */
+  constructor(action: string, options: StreamErrorOptions) {
+    const parts = [options.found, options.expected && `expected ${options.expected}`].filter(Boolean);
+    const said = options.qemu?.length ? ` (QEMU: ${options.qemu.join("; ")})` : "";
+    super(
+      `${action} at offset ${hex(options.offset)} in "${options.channel}"` +
+        (parts.length ? ": " + parts.join(", ") : "") + said,
+      { cause: options.cause },
+    );
+    this.channel = options.channel;
+    this.offset = options.offset;
+    this.found = options.found;
+    this.expected = options.expected;
+    this.qemu = options.qemu ?? [];
+    this.reason = options.reason ?? "Invalid argument";
+  }
+}
+
+/** The channel ended inside a record. */
+export class TruncatedStreamError extends StreamError {
+  override name = "TruncatedStreamError";
+  constructor(action: string, options: StreamErrorOptions) {
+    super(action, { reason: "Input/output error", ...options });
+  }
+}
+
+/** The bytes may be right, but need a feature that is not there. */
+export class UnsupportedError extends StreamError {
+  override name = "UnsupportedError";
+  /** QEMU's name of the feature: "multifd", "xbzrle". */
+  readonly feature: string;
+  constructor(action: string, options: StreamErrorOptions & { feature: string }) {
+    super(action, options);
+    this.feature = options.feature;
+  }
+}
+
+/** A page was asked for that lies outside its block, or in no block at all. */
+export class MemoryFaultError extends Error {
+  override name = "MemoryFaultError";
+  constructor(message: string, readonly block: string, readonly pageOffset: number) {
+    super(message);
+  }
+}
+
+/** The outside world said no: a file, a socket, a command. The message is QEMU's where it has one. */
+export class TransportError extends Error {
+  override name = "TransportError";
+}
+
+/** A command was mistyped, or a rule forbids it now. The message is QEMU's, without `Error: `. */
+export class CommandError extends Error {
+  override name = "CommandError";
+  /**
+   * @param message QEMU's text
+   * @param hint    further lines QEMU prints below it, each without its line end
+   * @param errorClass class in a QMP answer
+   */
+  constructor(message: string, readonly hint: readonly string[] = [], readonly errorClass: string = "GenericError") {
+    super(message);
+  }
+}
