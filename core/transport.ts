@@ -45,6 +45,8 @@ export interface HeldFd {
   readonly flags: number;
   readonly path?: string;
   readonly opaque?: string;
+  /** Keep the number open while a channel works on it, even if it is removed meanwhile. Returns the end of that use. */
+  use?(): () => void;
 }
 
 /** What a transport may ask of the session. */
@@ -57,6 +59,11 @@ export interface TransportContext {
   warn(text: string): void;
   /** A line QEMU would write to its stderr. */
   report(text: string): void;
+  /**
+   * Further channels a destination wants (multifd): a file is opened once more for each, before the command returns,
+   * and `accept` gives them after the main one. `direct`: with O_DIRECT.
+   */
+  readonly extra?: { readonly count: number; readonly direct: boolean };
 }
 
 /** A destination waiting for its source. */
