@@ -23,6 +23,8 @@ export interface RamBlockSpec {
   readonly usedLength: number;
   /** Larger than `usedLength` for resizable blocks (ACPI tables). */
   readonly maxLength?: number;
+  /** The used length may change up to `maxLength` (RAM_RESIZEABLE). Left out: when `maxLength` is larger. */
+  readonly resizeable?: boolean;
   /** Host page size behind the block: 4096, or that of the huge pages. */
   readonly pageSize?: number;
   readonly readonly?: boolean;
@@ -48,6 +50,7 @@ export class RamBlock {
   readonly idstr: string;
   usedLength: number;
   readonly maxLength: number;
+  readonly resizeable: boolean;
   readonly pageSize: number;
   readonly readonly: boolean;
   readonly address?: bigint;
@@ -63,6 +66,7 @@ export class RamBlock {
     this.idstr = spec.idstr;
     this.usedLength = spec.usedLength;
     this.maxLength = Math.max(spec.maxLength ?? 0, spec.usedLength);
+    this.resizeable = spec.resizeable ?? this.maxLength > spec.usedLength;
     this.pageSize = spec.pageSize ?? 4096;
     this.readonly = spec.readonly ?? false;
     this.address = spec.address;
@@ -189,20 +193,40 @@ export class RamBlock {
   }
 }
 
+/** Give blocks, in creation order, their place in the ram_addr_t space (QEMU: find_ram_offset). */
+function placeBlocks(blocks: readonly RamBlock[]): void {
+  let addr = 0;
+  for (const block of blocks) {
+    block.ramAddr = addr;
+    // a block begins at the first multiple of 256 KiB (BITS_PER_LONG target pages) that is free
+    addr = Math.ceil((addr + block.maxLength) / 0x40000) * 0x40000;
+  }
+}
+
+/** When QEMU makes a block, as far as its name tells: RAM, firmware, devices, tables for the firmware. */
+function creationRank(idstr: string): number {
+  if (idstr.startsWith("/rom@")) return 4;
+  if (idstr.includes("/")) return 3;
+  return idstr === "pc.rom" ? 2 : idstr === "pc.bios" ? 1 : 0;
+}
+
 /** All blocks of a guest, in the order QEMU lists them: by maximum length, largest first, ties as created. */
 export class GuestMemory {
   readonly blocks: readonly RamBlock[];
 
-  /** @param specs in creation order; `ramAddr` follows it unless the blocks bring their own */
-  constructor(specs: readonly RamBlockSpec[]) {
+  /**
+   * @param specs in creation order, which `ramAddr` follows
+   * @param order "created": sorted as QEMU does; "listed": `specs` is the list of a stream, kept as it is
+   */
+  constructor(specs: readonly RamBlockSpec[], order: "created" | "listed" = "created") {
     const blocks = specs.map((spec) => new RamBlock(spec));
-    let addr = 0;
-    for (const block of blocks) {
-      block.ramAddr = addr;
-      // QEMU places a block at the first multiple of 256 KiB (BITS_PER_LONG target pages) that is free
-      addr = Math.ceil((addr + block.maxLength) / 0x40000) * 0x40000;
+    if (order === "created") {
+      placeBlocks(blocks);
+      this.blocks = blocks.toSorted((a, b) => b.maxLength - a.maxLength);
+    } else {
+      placeBlocks(blocks.toSorted((a, b) => creationRank(a.idstr) - creationRank(b.idstr)));
+      this.blocks = blocks;
     }
-    this.blocks = blocks.toSorted((a, b) => b.maxLength - a.maxLength);
   }
 
   /** Bytes of all blocks (their used lengths). */
