@@ -35,6 +35,10 @@ export interface SaveRequest {
   /** Aborted by `migrate_cancel`. */
   readonly signal: AbortSignal;
   readonly observer: SaveObserver;
+  /** Lines QEMU would write on stderr beside the error itself. */
+  readonly report?: (line: string) => void;
+  /** Told after each 100 ms window, in bytes and pages per second. */
+  readonly onRate?: (rate: { bytesPerSecond: number; pagesPerSecond: number; expectedDowntimeMs: number }) => void;
 }
 
 /** One incoming migration. */

@@ -7,10 +7,12 @@
  */
 import type { Guest } from "../guest/guest.ts";
 import type { RamBlock } from "../guest/memory.ts";
-import type { StreamReader } from "../stream/reader.ts";
+import type { Tables } from "../stream/tables.ts";
 import type { StreamWriter } from "../stream/writer.ts";
 import type { Channel } from "./transport.ts";
 import type { Command } from "./command.ts";
+
+export type { RamCodec, SectionCodec, Tables } from "../stream/tables.ts";
 
 /** What a rule may look at: the set that would result from the request, and its surroundings. */
 export interface RuleContext {
@@ -86,8 +88,10 @@ export interface RamSaveContext {
   readonly detectZero: boolean;
   readonly capability: (name: string) => boolean;
   readonly parameter: (name: string) => unknown;
-  /** Throws when the migration was cancelled; strategies call it at least once per MiB. */
-  readonly check: () => void;
+  /** Book bytes of RAM that are on their way: `precopy ram` while the guest runs, else `downtime ram`. */
+  readonly sent: (bytes: number) => void;
+  /** Book bytes that do not pass the writer (positional writes): part of `transferred ram`. */
+  readonly beside: (bytes: number) => void;
 }
 
 /** How RAM leaves and enters when a plugin's capability is on. */
@@ -137,31 +141,4 @@ export interface Parameter {
   /** Range check of the resulting value, in the order of `order`: QEMU's sentence, or undefined. */
   readonly check?: (value: never, all: (name: string) => unknown) => string | undefined;
   readonly order?: number;
-}
-
-/** Codecs keyed by what is found on the wire. */
-export interface Tables {
-  /** idstr of an iterable section -> how to find the end of its bodies. */
-  readonly sections: Record<string, SectionCodec>;
-  /** One RAM_SAVE_FLAG_* bit -> how a page record with it is applied. */
-  readonly ramFlags: Record<number, RamCodec>;
-}
-
-/** Finds the bounds of an iterable section's body. */
-export interface SectionCodec {
-  readonly idstr: string;
-  /** Move the reader behind the body. Called for START, PART and END bodies. */
-  skip(reader: StreamReader, type: "start" | "part" | "end"): void | Promise<void>;
-}
-
-/** Applies a page record that is not plain. */
-export interface RamCodec {
-  readonly flag: number;
-  /** QEMU's name of the feature: "xbzrle". */
-  readonly feature: string;
-  /**
-   * @param page    current content of the page, changed in place
-   * @param payload bytes after the record's header, borrowed
-   */
-  apply(page: Uint8Array, payload: Uint8Array): void;
 }

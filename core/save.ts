@@ -1,10 +1,326 @@
 /**
- * Saving a guest: the order of a precopy stream (QEMU: migration/migration.c migration_thread).
+ * Saving a guest: the order of a precopy stream.
+ *
+ *     header [configuration] [OPEN_RETURN_PATH PING 1] [POSTCOPY_ADVISE]
+ *     START ram, START others, early devices                 -> setupDone
+ *     { PART ram }                                           until little enough is left
+ *     -> switchover [SWITCHOVER_START] END ram, END others, FULL devices, EOF [VMDESCRIPTION]
+ *
+ * Source: QEMU migration/migration.c migration_thread, migration_completion_precopy; savevm.c qemu_savevm_state_*.
  * @module
  */
+import { globalStateBody } from "../guest/global_state.ts";
+import { SLOT } from "../guest/memory.ts";
+import type { DeviceSection } from "../guest/guest.ts";
+import { encodeConfiguration } from "../stream/configuration.ts";
+import * as C from "../stream/constants.ts";
+import * as encode from "../stream/encode.ts";
+import { TransportError } from "../stream/errors.ts";
+import { configurationText, writeVmdescription } from "../stream/vmdesc.ts";
+import { StreamWriter } from "../stream/writer.ts";
 import type { SaveRequest } from "./dataplane.ts";
+import { Pace } from "./pace.ts";
+import { plainPages } from "./plain_pages.ts";
+import type { RamSaveContext } from "./plugin.ts";
+import { OutgoingReturnPath } from "./return_path.ts";
 
-/** Write the whole guest into the request's channel. Rejects when cancelled or when the channel fails. */
-export function saveGuest(_request: SaveRequest): Promise<void> {
-  return Promise.reject(new Error("not yet"));
+/** Staging of the writer: several slots of pages with their headers. */
+const STAGING = 4 * (SLOT + 4096);
+/** Milliseconds of one PART before the next begins (MAX_WAIT in migration/ram.c). */
+const PART_MS = 50;
+
+/** Write the whole guest into the request's channel. Rejects with the signal's reason when cancelled. */
+export function saveGuest(request: SaveRequest): Promise<void> {
+  return new Save(request).run();
+}
+
+class Save {
+  readonly #request: SaveRequest;
+  readonly #writer: StreamWriter;
+  readonly #context: RamSaveContext;
+  readonly #pace: Pace;
+  /** Bytes that went through the channel's `write`, and beside it. */
+  #streamed = 0;
+  #beside = 0;
+  /** Next range: block index and offset. */
+  #block = 0;
+  #offset = 0;
+  #stopped = false;
+
+  constructor(request: SaveRequest) {
+    this.#request = request;
+    const { channel, guest, counters, capability, parameter } = request;
+    const count = (n: number) => {
+      this.#streamed += n;
+      counters.transferred = this.#streamed + this.#beside;
+    };
+    this.#writer = new StreamWriter({
+      name: channel.name,
+      start: channel.start ?? 0,
+      write: (view) => {
+        const done = channel.write!(view);
+        return done instanceof Promise ? done.then(() => count(view.length)) : count(view.length);
+      },
+      ...(channel.seek ? { seek: (to: number) => channel.seek!(to) } : {}),
+    }, STAGING);
+    this.#pace = new Pace(parameter, (bytesPerSecond, pagesPerSecond) => {
+      const perMs = Math.max(bytesPerSecond / 1000, 1);
+      request.onRate?.({ bytesPerSecond, pagesPerSecond, expectedDowntimeMs: Math.round(counters.remaining / perMs) });
+    });
+    this.#context = {
+      guest,
+      channel,
+      writer: this.#writer,
+      pageSize: guest.targetPageSize,
+      counters,
+      detectZero: parameter("zero-page-detection") !== "none",
+      capability,
+      parameter,
+      sent: (bytes) => {
+        if (this.#stopped || request.observer.runState() !== "running") counters.downtimeBytes += bytes;
+        else counters.precopyBytes += bytes;
+      },
+      beside: (bytes) => {
+        this.#beside += bytes;
+        counters.transferred = this.#streamed + this.#beside;
+      },
+    };
+  }
+
+  async run(): Promise<void> {
+    const { observer, counters, guest, channel } = this.#request;
+    const returnPath = this.#capability("return-path") || this.#capability("postcopy-ram")
+      ? new OutgoingReturnPath(channel)
+      : undefined;
+    counters.remaining = guest.memory.totalBytes;
+    await this.#setup(returnPath !== undefined);
+    await this.#iterate();
+    this.#check();
+    await observer.switchover();
+    this.#stopped = true;
+    this.#check();
+    await this.#complete();
+    await this.#writer.flush();
+    this.#check();
+    await returnPath?.finish();
+  }
+
+  #capability(name: string): boolean {
+    return this.#request.capability(name);
+  }
+
+  #check(): void {
+    this.#request.signal.throwIfAborted();
+  }
+
+  async #setup(returnPath: boolean): Promise<void> {
+    const { guest, observer, counters } = this.#request;
+    const writer = this.#writer;
+    await encode.encodeHeader(writer);
+    if (guest.globals.sendConfiguration) await encodeConfiguration(writer, this.#configuration());
+    if (returnPath) {
+      await encode.encodeCommand(writer, C.MIG_CMD.indexOf("OPEN_RETURN_PATH"), new Uint8Array());
+      await encode.encodeCommand(writer, C.MIG_CMD.indexOf("PING"), Uint8Array.of(0, 0, 0, 1));
+    }
+    if (this.#capability("postcopy-ram") || this.#capability("dirty-bitmaps")) await this.#advise();
+    try {
+      await this.#startRam();
+      for (const section of guest.iterables) {
+        await encode.encodeSection(writer, { type: "start", ...section });
+        await writer.put(section.start);
+        await this.#footer(section.sectionId);
+      }
+      await writer.flush();
+    } catch (error) {
+      this.#check();
+      if (!(error instanceof TransportError)) throw error;
+      counters.dirtySyncCount = 1;
+      observer.setupDone();
+      throw new TransportError("ram_save_setup failed: Input/output error", { cause: error });
+    }
+    for (const device of guest.devices) if (device.early) await this.#device(device);
+    await writer.flush();
+    counters.dirtySyncCount = 1;
+    observer.setupDone();
+  }
+
+  /** The configuration this stream begins with: validated capabilities in enum order. */
+  #configuration() {
+    const { machine, targetPageBits, uuid } = this.#request.guest.configuration;
+    const capabilities = ["x-ignore-shared", "mapped-ram"].filter((name) => this.#capability(name));
+    return {
+      machine,
+      ...(targetPageBits !== undefined ? { targetPageBits } : {}),
+      ...(capabilities.length ? { capabilities } : {}),
+      ...(uuid && this.#capability("validate-uuid") ? { uuid } : {}),
+    };
+  }
+
+  async #advise(): Promise<void> {
+    const { guest } = this.#request;
+    const payload = new Uint8Array(this.#capability("postcopy-ram") ? 16 : 0);
+    if (payload.length) {
+      const view = new DataView(payload.buffer);
+      view.setBigUint64(0, BigInt(guest.memory.blocks.reduce((sum, block) => sum | block.pageSize, 0)));
+      view.setBigUint64(8, BigInt(guest.targetPageSize));
+    }
+    await encode.encodeCommand(this.#writer, C.MIG_CMD.indexOf("POSTCOPY_ADVISE"), payload);
+  }
+
+  async #startRam(): Promise<void> {
+    const { guest, strategy } = this.#request;
+    const writer = this.#writer;
+    await encode.encodeSection(writer, this.#ramSection("start"));
+    await writer.room(8);
+    writer.u64(BigInt(guest.memory.totalBytes) | BigInt(C.RAM_SAVE_FLAG_MEM_SIZE));
+    for (const block of guest.memory.blocks) {
+      const huge = this.#capability("postcopy-ram") && block.pageSize !== Math.max(4096, guest.targetPageSize);
+      await encode.encodeRamBlock(writer, {
+        idstr: block.idstr,
+        usedLength: block.usedLength,
+        ...(huge ? { pageSize: block.pageSize } : {}),
+        ...(this.#capability("x-ignore-shared") ? { address: block.address ?? 0n } : {}),
+      });
+      await strategy?.setupBlock?.(this.#context, block);
+    }
+    await this.#eos();
+    await this.#footer(guest.ramSectionId);
+  }
+
+  /** PARTs until what is left may be sent while the guest stands still. */
+  async #iterate(): Promise<void> {
+    const { counters, guest } = this.#request;
+    while (counters.remaining > 0 && !(counters.remaining < this.#pace.threshold)) {
+      await encode.encodeSection(this.#writer, this.#ramSection("part"));
+      const until = performance.now() + PART_MS;
+      let full = false;
+      while (counters.remaining > 0 && !full && performance.now() < until) {
+        await this.#range();
+        full = this.#pace.account(counters.transferred + this.#writer.pos, counters.normal + counters.duplicate);
+        const breath = this.#pace.breathe();
+        if (breath) await breath;
+        this.#check();
+      }
+      await this.#eos();
+      this.#context.sent(8);
+      await this.#footer(guest.ramSectionId);
+      if (full) {
+        await this.#writer.flush();
+        await this.#pace.rest(counters.transferred, counters.normal + counters.duplicate, this.#request.signal);
+        this.#check();
+      }
+    }
+    await this.#writer.flush();
+  }
+
+  /** Send the next range of at most one slot. */
+  async #range(): Promise<void> {
+    const { guest, counters, strategy, report } = this.#request;
+    const block = guest.memory.blocks[this.#block];
+    const offset = this.#offset;
+    const length = Math.min(SLOT - offset % SLOT, block.usedLength - offset);
+    try {
+      const done = (strategy ?? plainPages).saveRange(this.#context, { block, offset, length });
+      if (done) await done;
+    } catch (error) {
+      this.#check();
+      if (error instanceof TransportError) {
+        report?.(`failed to save SaveStateEntry with id(name): ${guest.ramSectionId}(ram): -5`);
+      }
+      throw error;
+    }
+    counters.remaining -= length;
+    this.#offset += length;
+    if (this.#offset >= block.usedLength) {
+      this.#block++;
+      this.#offset = 0;
+    }
+  }
+
+  async #complete(): Promise<void> {
+    const { guest, counters, observer, strategy } = this.#request;
+    const writer = this.#writer;
+    if (guest.globals.sendSwitchoverStart) {
+      await encode.encodeCommand(writer, C.MIG_CMD.indexOf("SWITCHOVER_START"), new Uint8Array());
+    }
+    counters.dirtySyncCount++;
+    observer.pass();
+    await encode.encodeSection(writer, this.#ramSection("end"));
+    while (counters.remaining > 0) {
+      await this.#range();
+      const breath = this.#pace.breathe();
+      if (breath) await breath;
+      this.#check();
+    }
+    await strategy?.complete?.(this.#context);
+    await this.#eos();
+    await this.#footer(guest.ramSectionId);
+    await this.#iterableEnds();
+    for (const device of guest.devices) if (!device.early) await this.#device(device);
+    await writer.room(1);
+    writer.u8(C.QEMU_VM_EOF);
+    if (!guest.globals.suppressVmdesc) {
+      await encode.encodeVmdescription(writer, new TextEncoder().encode(this.#description()));
+    }
+  }
+
+  async #iterableEnds(): Promise<void> {
+    for (const section of this.#request.guest.iterables) {
+      for (const part of section.parts) {
+        await encode.encodeSection(this.#writer, { type: "part", ...section });
+        await this.#writer.put(part);
+        await this.#footer(section.sectionId);
+      }
+      if (!section.end) continue;
+      await encode.encodeSection(this.#writer, { type: "end", ...section });
+      await this.#writer.put(section.end);
+      await this.#footer(section.sectionId);
+    }
+  }
+
+  async #device(device: DeviceSection): Promise<void> {
+    const { guest, observer } = this.#request;
+    const isState = device.idstr === "globalstate";
+    if (isState && !guest.globals.storeGlobalState) return;
+    await encode.encodeSection(this.#writer, { type: "full", ...device });
+    await this.#writer.put(isState ? globalStateBody(observer.runState()) : device.body);
+    await this.#footer(device.sectionId);
+  }
+
+  #description(): string {
+    const { guest } = this.#request;
+    const sent = guest.devices.filter((device) => device.idstr !== "globalstate" || guest.globals.storeGlobalState);
+    const inOrder = [...sent.filter((device) => device.early), ...sent.filter((device) => !device.early)];
+    return writeVmdescription({
+      ...(guest.globals.sendConfiguration ? { configurationText: configurationText(this.#configuration()) } : {}),
+      pageSize: guest.targetPageSize,
+      deviceTexts: inOrder.map((device) => device.description ?? oldStyleDescription(device)),
+    });
+  }
+
+  #ramSection(type: "start" | "part" | "end") {
+    return {
+      type,
+      sectionId: this.#request.guest.ramSectionId,
+      idstr: "ram",
+      instanceId: 0,
+      versionId: C.RAM_SAVE_VERSION,
+    };
+  }
+
+  async #eos(): Promise<void> {
+    await this.#writer.room(8);
+    this.#writer.u64(C.RAM_SAVE_FLAG_EOS);
+  }
+
+  async #footer(sectionId: number): Promise<void> {
+    if (this.#request.guest.globals.sendSectionFooter) await encode.encodeFooter(this.#writer, sectionId);
+  }
+}
+
+/** How QEMU describes a device that has no fields of its own: one buffer (savevm.c vmstate_save_old_style). */
+function oldStyleDescription(device: DeviceSection): string {
+  const size = device.body.length;
+  return `{"name": ${JSON.stringify(device.idstr)}, "instance_id": ${device.instanceId}, "size": ${size}, ` +
+    `"fields": [{"name": "data", "size": ${size}, "type": "buffer"}]}`;
 }
