@@ -20,6 +20,7 @@ export const SLOT = 1 << 20;
 export interface RamBlockSpec {
   /** QEMU's name: "pc.ram", "0000:00:02.0/vga.vram". At most 255 bytes. */
   readonly idstr: string;
+  /** Bytes that travel. */
   readonly usedLength: number;
   /** Larger than `usedLength` for resizable blocks (ACPI tables). */
   readonly maxLength?: number;
@@ -27,6 +28,7 @@ export interface RamBlockSpec {
   readonly resizeable?: boolean;
   /** Host page size behind the block: 4096, or that of the huge pages. */
   readonly pageSize?: number;
+  /** A ROM to the guest; `info ramblock` shows it. */
   readonly readonly?: boolean;
   /** Guest-physical address QEMU writes with x-ignore-shared. */
   readonly address?: bigint;
@@ -47,12 +49,19 @@ function takeSegment(): WebAssembly.Memory {
 
 /** One RAM block with its content. */
 export class RamBlock {
+  /** See {@link RamBlockSpec}, as for the members that follow. */
   readonly idstr: string;
+  /** Bytes that travel; changes only where `resizeable`. */
   usedLength: number;
+  /** Bytes there can be; views may reach up to here. */
   readonly maxLength: number;
+  /** RAM_RESIZEABLE. */
   readonly resizeable: boolean;
+  /** Host page size, bytes. */
   readonly pageSize: number;
+  /** A ROM to the guest. We may write it all the same, as QEMU's loader does. */
   readonly readonly: boolean;
+  /** Guest-physical, where the stream said so. */
   readonly address?: bigint;
   /** Offset in the ram_addr_t space, as `info ramblock` shows it. */
   ramAddr = 0;
@@ -62,6 +71,7 @@ export class RamBlock {
   readonly touched: Uint8Array<SharedArrayBuffer>;
   readonly #views: (Uint8Array<ArrayBuffer> | null)[];
 
+  /** A block that reads as zero. */
   constructor(spec: RamBlockSpec) {
     this.idstr = spec.idstr;
     this.usedLength = spec.usedLength;
@@ -212,9 +222,11 @@ function creationRank(idstr: string): number {
 
 /** All blocks of a guest, in the order QEMU lists them: by maximum length, largest first, ties as created. */
 export class GuestMemory {
+  /** In the order of a stream's block list. */
   readonly blocks: readonly RamBlock[];
 
   /**
+   * Blocks without content.
    * @param specs in creation order, which `ramAddr` follows
    * @param order "created": sorted as QEMU does; "listed": `specs` is the list of a stream, kept as it is
    */
