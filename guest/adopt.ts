@@ -28,6 +28,9 @@ const RESIZEABLE: Record<string, number> = {
   "/rom@etc/acpi/rsdp": 0x1000,
 };
 
+/** Most bytes of RAM a guest can be adopted with: what is known of each MiB costs a byte. */
+export const MAX_ADOPTED = 2 ** 40;
+
 /** What stands in the header of a section. */
 export interface SectionHeader {
   /** "dirty-bitmap", "0000:00:03.0/vfio". */
@@ -92,6 +95,7 @@ export class GuestBuilder {
    * @param specs in list order. With `expect` they must have passed {@link matchBlocks}; resizable blocks get their size
    * @param targetPageSize bytes
    * @param ramSectionId   id of the `ram` section
+   * @throws {RangeError} for more than 1 TiB, before anything is allocated
    */
   setBlocks(specs: readonly RamBlockSpec[], targetPageSize: number, ramSectionId: number): GuestMemory {
     this.#targetPageSize = targetPageSize;
@@ -103,7 +107,14 @@ export class GuestBuilder {
       }
       return this.#memory = this.#expect.memory;
     }
-    return this.#memory = new GuestMemory(specs.map(resizeable), "listed");
+    const total = specs.reduce((sum, spec) => sum + spec.usedLength, 0);
+    if (!(total <= MAX_ADOPTED && specs.every((spec) => spec.usedLength >= 0))) {
+      throw new RangeError(`Cannot hold ${total} bytes of RAM blocks: expected at most 1 TiB`);
+    }
+    // a block listed twice is one block, as it is to QEMU
+    const once = new Map<string, RamBlockSpec>();
+    for (const spec of specs) if (!once.has(spec.idstr)) once.set(spec.idstr, resizeable(spec));
+    return this.#memory = new GuestMemory([...once.values()], "listed");
   }
 
   /** A SECTION_FULL. The body becomes the guest's: pass a copy where the bytes are borrowed. */

@@ -224,6 +224,7 @@ function creationRank(idstr: string): number {
 export class GuestMemory {
   /** In the order of a stream's block list. */
   readonly blocks: readonly RamBlock[];
+  readonly #byName: ReadonlyMap<string, RamBlock>;
 
   /**
    * Blocks without content.
@@ -239,6 +240,7 @@ export class GuestMemory {
       placeBlocks(blocks.toSorted((a, b) => creationRank(a.idstr) - creationRank(b.idstr)));
       this.blocks = blocks;
     }
+    this.#byName = new Map(this.blocks.toReversed().map((block) => [block.idstr, block]));
   }
 
   /** Bytes of all blocks (their used lengths). */
@@ -248,7 +250,7 @@ export class GuestMemory {
 
   /** The block of that name, or undefined. */
   block(idstr: string): RamBlock | undefined {
-    return this.blocks.find((block) => block.idstr === idstr);
+    return this.#byName.get(idstr);
   }
 
   /** Give all memory back. */

@@ -68,6 +68,14 @@ Deno.test("GuestBuilder gives one text to each device of the same name and insta
   assert.deepEqual(builder.finish().devices.map((d) => d.description), ["a", "b"]);
 });
 
+Deno.test("GuestBuilder refuses absurd sizes before it allocates, and makes one block of one listed twice", () => {
+  for (const usedLength of [2 ** 40 + 1, 2 ** 53, 2 ** 63, -4096, NaN]) {
+    assert.throws(() => new GuestBuilder().setBlocks([{ idstr: "m", usedLength }], 4096, 1), RangeError);
+  }
+  const memory = new GuestBuilder().setBlocks([...LIST, LIST[0], { idstr: "pc.rom", usedLength: 1 }], 4096, 1);
+  assert.deepEqual(memory.blocks.map(({ idstr, usedLength }) => ({ idstr, usedLength })), LIST);
+});
+
 Deno.test("GuestBuilder without a ram section ends in a guest without memory", () => {
   const builder = new GuestBuilder();
   assert.throws(() => builder.memory, TypeError);
