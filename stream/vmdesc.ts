@@ -16,6 +16,7 @@
 import { StreamError } from "./errors.ts";
 import { JsonObject, type JsonOrigin, type JsonValue, parseJson } from "./vmjson.ts";
 
+export type { JsonOrigin } from "./vmjson.ts";
 export { findVmdescription, type FoundVmdescription } from "./vmfind.ts";
 
 /** Most elements one `array_len` may claim: QEMU's counts are C ints. */
@@ -31,7 +32,9 @@ const PAGE_SIZE_LIMIT = 1 << 30;
 export interface Vmsd {
   /** Name of the VMStateDescription; subsections are called `<vmsd_name>/<something>`. */
   readonly vmsdName: string;
+  /** As written; the reader's may be newer. */
   readonly version: number;
+  /** One entry per field, or per element or run of an array; vmarray.ts puts those together. */
   readonly fields: readonly FieldDescription[];
   /** Those that were written, in stream order. */
   readonly subsections: readonly Vmsd[];
@@ -59,6 +62,7 @@ export interface FieldDescription {
 export interface DeviceDescription extends Vmsd {
   /** idstr of the section. */
   readonly name: string;
+  /** Tells devices of one idstr apart: an ordinal, an APIC id, a port. */
   readonly instanceId: number;
   /** Written by an old-style handler: no `vmsd_name` (here the idstr) and no `version` (here 0). */
   readonly oldStyle: boolean;
@@ -68,6 +72,7 @@ export interface DeviceDescription extends Vmsd {
 
 /** A whole description. */
 export interface VmDescription {
+  /** Layout of the configuration section; undefined when none was sent. */
   readonly configuration: Vmsd | undefined;
   /** The configuration's object as it stands in the JSON. */
   readonly configurationText: string | undefined;
@@ -100,9 +105,11 @@ export function parseDeviceDescription(text: string, origin: JsonOrigin = {}): D
 
 /** The parts of a description, each already JSON. */
 export interface VmdescriptionParts {
+  /** Left out when no configuration section was sent. */
   readonly configurationText?: string;
   /** Bytes of a target page. */
   readonly pageSize: number;
+  /** In stream order. */
   readonly deviceTexts: readonly string[];
 }
 
@@ -120,6 +127,7 @@ export interface ConfigurationShape {
   readonly targetPageBits?: number;
   /** Names in stream order: "x-ignore-shared", "mapped-ram". */
   readonly capabilities?: readonly string[];
+  /** 16 bytes; only whether it is there counts. */
   readonly uuid?: Uint8Array;
 }
 

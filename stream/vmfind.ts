@@ -28,6 +28,7 @@ export interface FoundVmdescription {
   readonly offset: number;
   /** Bytes of JSON. */
   readonly length: number;
+  /** The JSON, as it stands in the file. */
   readonly text: string;
 }
 

@@ -38,6 +38,7 @@ export interface WalkOptions extends VmOrigin {
 
 /** A decoded body. */
 export interface WalkedDevice {
+  /** Fields in wire order, then subsections. */
   readonly nodes: readonly VmNode[];
   /** Plain view of `nodes`, as `inspect --json` shows it. Worked out when first asked for. */
   readonly fields: PlainFields;

@@ -16,7 +16,9 @@ export type VmValue = number | bigint | boolean | string | null | Uint8Array;
 
 /** A field that holds one value. */
 export interface VmLeaf {
+  /** Tells nodes apart. */
   readonly kind: "leaf";
+  /** Field name of the description; in an array the element's number. */
   readonly name: string;
   /** VMStateInfo's name. */
   readonly type: string;
@@ -24,18 +26,23 @@ export interface VmLeaf {
   readonly offset: number;
   /** Bytes on the wire. */
   readonly length: number;
+  /** Decoded; bytes where the type is opaque. */
   readonly value: VmValue;
 }
 
 /** Bytes between fields: a subsection's head, the 01 before and the 00 after list elements, a gtree's count. */
 export interface VmFraming {
+  /** Tells nodes apart. */
   readonly kind: "framing";
   /** "marker", "name", "version", "more", "end", "count". */
   readonly name: string;
   /** "uint8", "str8", "uint32". */
   readonly type: string;
+  /** In the section's body, in bytes. */
   readonly offset: number;
+  /** Bytes on the wire. */
   readonly length: number;
+  /** What stands there; a str8 without its length byte. */
   readonly value: number | string;
 }
 
@@ -44,16 +51,21 @@ export interface VmFraming {
  * children are the elements, named "0", "1", ...), "tree" (gtree: structs of "key" and "value") or "subsection".
  */
 export interface VmBranch {
+  /** What the children are. */
   readonly kind: "struct" | "array" | "tree" | "subsection";
+  /** Field name, element number, or a subsection's `vmsd_name`. */
   readonly name: string;
   /** The description's type; "subsection" for one. */
   readonly type: string;
+  /** In the section's body, in bytes. */
   readonly offset: number;
   /** Set when its last byte is known. */
   length: number;
   /** vmsd of a struct or subsection. */
   readonly vmsdName?: string;
+  /** Version of that vmsd. */
   readonly version?: number;
+  /** In wire order. */
   readonly children: VmNode[];
 }
 
@@ -64,6 +76,7 @@ export type VmNode = VmLeaf | VmFraming | VmBranch;
 export type PlainValue = number | boolean | string | null | PlainValue[] | PlainFields;
 /** Fields by name. */
 export interface PlainFields {
+  /** In wire order. */
   [name: string]: PlainValue;
 }
 
@@ -165,7 +178,9 @@ function plainLeaf(value: VmValue): PlainValue {
 
 /** A leaf and where it stands: `env.segs[2].base`, `cpu/msr.env.x`. */
 export interface VmLeafAt {
+  /** Names joined with ".", elements as "[n]". */
   readonly path: string;
+  /** The node itself. */
   readonly leaf: VmLeaf | VmFraming;
 }
 
