@@ -52,6 +52,11 @@ export interface LoadRequest {
    * guest's memory. Undefined: adopt whatever comes.
    */
   readonly expect?: Guest;
+  /**
+   * Take the validated capabilities (and postcopy) as the stream has them, instead of comparing them with `capability`: for
+   * opening a file whose settings nobody typed.
+   */
+  readonly anyCapabilities?: boolean;
   /** This process's `-uuid`, 16 bytes. */
   readonly uuid?: Uint8Array;
   readonly signal: AbortSignal;

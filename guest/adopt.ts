@@ -136,6 +136,12 @@ export class GuestBuilder {
     return section !== undefined;
   }
 
+  /** The PART added last grew: its body came in pieces. */
+  replacePart(sectionId: number, body: Uint8Array): void {
+    const parts = this.#iterables.get(sectionId)?.parts;
+    if (parts) parts[Math.max(0, parts.length - 1)] = body;
+  }
+
   /** A SECTION_END. @returns false when no START had that id */
   endIterable(sectionId: number, body: Uint8Array): boolean {
     const section = this.#iterables.get(sectionId);

@@ -117,6 +117,12 @@ export class RamBlock {
     return segment.subarray(at, at + length);
   }
 
+  /** Copy `length` bytes of `from`, beginning at `at`, to `offset`; inside one slot and not beyond the block. */
+  land(offset: number, from: Uint8Array, at: number, length: number): void {
+    this.touched[Math.floor(offset / SLOT)] = 1;
+    this.#segment(Math.floor(offset / SEGMENT)).set(from.subarray(at, at + length), offset % SEGMENT);
+  }
+
   /** True when the slot holding `offset` was never written. */
   isUntouched(offset: number): boolean {
     return this.touched[Math.floor(offset / SLOT)] === 0;
