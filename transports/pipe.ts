@@ -1,8 +1,9 @@
 /**
- * A channel on a pipe whose number node:fs knows: a fifo opened here, or standard input.
+ * A channel on a pipe whose number node:fs knows: a fifo opened here, or one of the standard three.
  *
- * Reads and writes run in Deno's pool of blocking threads, so the console stays alive. A blocked thread cannot be
- * called back; it is woken from the other end of the pipe instead, which /proc lets this process open.
+ * Reads and writes run in Deno's pool of blocking threads, so the console stays alive. node:fs reads there, but writes
+ * on the spot; so what is written goes through a second open of the same pipe. A blocked thread cannot be called back;
+ * it is woken from the other end of the pipe, which /proc lets this process open.
  * @module
  */
 import fs from "node:fs";
@@ -20,6 +21,7 @@ export function pipeChannel(fd: number, flags: number, release: () => void, name
   let reading: Promise<unknown> | undefined;
   let writing: Promise<unknown> | undefined;
   let over = false;
+  let sink: Promise<Sink> | undefined;
 
   const wake = () => {
     over = true;
@@ -30,9 +32,13 @@ export function pipeChannel(fd: number, flags: number, release: () => void, name
     abort: wake,
     close() {
       wake();
+      const finish = () => {
+        sink?.then((file) => file.close?.(), () => {});
+        release();
+      };
       const pending = [reading, writing].filter((one) => one !== undefined);
-      if (pending.length === 0) release();
-      else Promise.allSettled(pending).then(release).catch(() => {});
+      if (pending.length === 0) return finish();
+      Promise.allSettled(pending).then(finish).catch(() => {});
     },
   };
   if (canRead(flags)) {
@@ -45,7 +51,8 @@ export function pipeChannel(fd: number, flags: number, release: () => void, name
   }
   if (canWrite(flags)) {
     wire.push = (view) => {
-      const done = writeAll(fd, view, () => over).finally(() => writing = undefined);
+      sink ??= openSink(fd);
+      const done = writeAll(sink, view, () => over).finally(() => writing = undefined);
       writing = done;
       return done;
     };
@@ -53,22 +60,29 @@ export function pipeChannel(fd: number, flags: number, release: () => void, name
   return new StreamChannel(wire, "file", false, name);
 }
 
-async function writeAll(fd: number, view: Uint8Array, over: () => boolean): Promise<void> {
+/** The part of Deno.FsFile and Deno.stdout that is needed. */
+interface Sink {
+  write(view: Uint8Array): Promise<number>;
+  close?(): void;
+}
+
+/** Opening waits for a reader, like any open of a fifo for writing. */
+function openSink(fd: number): Promise<Sink> {
+  if (fd === 1) return Promise.resolve({ write: (view) => Deno.stdout.write(view) });
+  if (fd === 2) return Promise.resolve({ write: (view) => Deno.stderr.write(view) });
+  return Deno.open(`/proc/self/fd/${fd}`, { write: true });
+}
+
+async function writeAll(sink: Promise<Sink>, view: Uint8Array, over: () => boolean): Promise<void> {
+  const file = await sink;
   for (let done = 0; done < view.length && !over();) {
-    const n = Math.min(view.length - done, CHUNK);
-    done += await retry(() => write(fd, view, done, n), over);
+    done += await file.write(view.subarray(done, done + CHUNK));
   }
 }
 
 function read(fd: number, view: Uint8Array, length: number): Promise<number> {
   return new Promise((resolve, reject) => {
     fs.read(fd, view, 0, length, null, (error, n) => error ? reject(error) : resolve(n));
-  });
-}
-
-function write(fd: number, view: Uint8Array, from: number, length: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    fs.write(fd, view, from, length, null, (error, n) => error ? reject(error) : resolve(n));
   });
 }
 
