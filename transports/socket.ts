@@ -1,0 +1,63 @@
+/**
+ * Connected sockets and listening ones, whatever the family.
+ * @module
+ */
+import type { Channel, Listener, MigrateAddress } from "../core/transport.ts";
+import { errnoText } from "../core/errno.ts";
+import { TransportError } from "../stream/errors.ts";
+import { closedError } from "./listener.ts";
+import { StreamChannel } from "./stream_channel.ts";
+
+/** A channel over a connected socket. Bytes travel both ways. */
+export function socketChannel(conn: Deno.Conn, name?: string): StreamChannel {
+  let open = true;
+  const close = () => {
+    if (open) conn.close();
+    open = false;
+  };
+  return new StreamChannel(
+    {
+      async pull(view) {
+        return await conn.read(view) ?? 0;
+      },
+      async push(view) {
+        for (let done = 0; done < view.length;) done += await conn.write(view.subarray(done));
+      },
+      abort: close,
+      close,
+    },
+    "socket",
+    true,
+    name,
+  );
+}
+
+/** A listening socket: one `accept` for each channel the migration needs. */
+export class SocketListener implements Listener {
+  readonly listening = true;
+  #open = true;
+
+  /** @param cleanup called once by `close` */
+  constructor(
+    private readonly listener: Deno.Listener,
+    readonly addresses: readonly MigrateAddress[],
+    private readonly cleanup: () => void = () => {},
+  ) {}
+
+  async accept(): Promise<Channel> {
+    if (!this.#open) throw closedError();
+    try {
+      return socketChannel(await this.listener.accept());
+    } catch (error) {
+      if (!this.#open) throw closedError();
+      throw new TransportError(`Unable to accept connection: ${errnoText(error)}`, { cause: error });
+    }
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.listener.close();
+    this.cleanup();
+  }
+}
