@@ -162,7 +162,7 @@ Deno.test("fd: descriptors a parent left open: standard input and output", async
 });
 
 Deno.test("fd: descriptors a parent left open: a pipe that nobody reads can be aborted", async () => {
-  const text = await inherited(`sleep 5 | ${RUN} abort 7 8 7<&0 8> >(sleep 5) </dev/null`);
+  const text = await inherited(`sleep 1 | ${RUN} abort 7 8 7<&0 8> >(sleep 1) </dev/null`);
   assert.deepEqual(text.trim().split("\n"), [
     "Unable to read from file: Operation canceled",
     "Unable to write to file: Operation canceled",
