@@ -8,7 +8,9 @@ import type { MigrateAddress, Transport } from "./transport.ts";
 
 /** An address together with the transport that understands it. */
 export interface ParsedUri {
+  /** The one whose scheme the URI has. */
   readonly transport: Transport;
+  /** What its `parse` made of the rest. */
   readonly address: MigrateAddress;
 }
 

@@ -16,12 +16,15 @@ const NONE = "No file descriptor supplied via SCM_RIGHTS";
 
 /** Answer of `add-fd`. */
 export interface AddedFd {
+  /** Given, or the lowest that was free. */
   readonly fdsetId: number;
+  /** Number in this process. */
   readonly fd: number;
 }
 
 /** One set in the answer of `query-fdsets`. */
 export interface FdsetDescription {
+  /** N of `/dev/fdset/N`. */
   readonly fdsetId: number;
   /** Oldest first. */
   readonly fds: readonly { readonly fd: number; readonly opaque?: string }[];
@@ -81,13 +84,14 @@ export class FdTable {
   readonly #names = new Map<string, HeldFd>();
   readonly #sets: Map<number, Fdset>;
 
-  constructor(sets: Map<number, Fdset> = new Map()) {
-    this.#sets = sets;
+  /** @param sharing a table whose sets this one shall show as well */
+  constructor(sharing?: FdTable) {
+    this.#sets = sharing ? sharing.#sets : new Map();
   }
 
   /** The table of another monitor connection: names of its own, the same sets. */
   connection(): FdTable {
-    return new FdTable(this.#sets);
+    return new FdTable(this);
   }
 
   /**

@@ -82,8 +82,17 @@ function unlink(path: string): void {
   }
 }
 
-/** Bind with the umask that leaves nothing to others: there is no moment at which they could connect. */
+/**
+ * Bind with the umask that leaves nothing to others: there is no moment at which they could connect. A program that
+ * was not allowed to set the umask (`--allow-sys`) takes the bits away right after.
+ */
 function ownerOnly(path: string): Deno.Listener {
+  const umask = { name: "sys", kind: "umask" } as unknown as Deno.SysPermissionDescriptor;
+  if (Deno.permissions.querySync(umask).state !== "granted") {
+    const listener = Deno.listen({ transport: "unix", path });
+    fs.chmodSync(path, 0o666 & ~OWNER_ONLY);
+    return listener;
+  }
   const before = Deno.umask(OWNER_ONLY);
   try {
     return Deno.listen({ transport: "unix", path });

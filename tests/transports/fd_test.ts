@@ -161,6 +161,27 @@ Deno.test("fd: descriptors a parent left open: standard input and output", async
   assert.equal(sum.trim(), "3000000");
 });
 
+Deno.test("fd: descriptors a parent left open: a socket, both ways", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const echo = async () => {
+    const conn = await listener.accept();
+    const got: number[] = [];
+    const view = new Uint8Array(65536);
+    for (let n = await conn.read(view); n; n = await conn.read(view)) got.push(n);
+    await conn.write(new TextEncoder().encode("bye"));
+    conn.close();
+    return got.reduce((sum, n) => sum + n, 0);
+  };
+  const { port } = listener.addr;
+  const [received, said] = await Promise.all([
+    within(echo(), "the peer"),
+    inherited(`exec 7<>/dev/tcp/127.0.0.1/${port}; head -c 2000000 /dev/zero | ${RUN} copy 0 7; ${RUN} copy 7 1`),
+  ]);
+  assert.equal(received, 2_000_000);
+  assert.equal(said, "bye");
+  listener.close();
+});
+
 Deno.test("fd: descriptors a parent left open: a pipe that nobody reads can be aborted", async () => {
   const text = await inherited(`sleep 1 | ${RUN} abort 7 8 7<&0 8> >(sleep 1) </dev/null`);
   assert.deepEqual(text.trim().split("\n"), [
