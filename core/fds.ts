@@ -84,7 +84,10 @@ export class FdTable {
   readonly #names = new Map<string, HeldFd>();
   readonly #sets: Map<number, Fdset>;
 
-  /** @param sharing a table whose sets this one shall show as well */
+  /**
+   * An empty table.
+   * @param sharing a table whose sets this one shall show as well
+   */
   constructor(sharing?: FdTable) {
     this.#sets = sharing ? sharing.#sets : new Map();
   }
