@@ -1,0 +1,389 @@
+/**
+ * One pass over a stream's records that keeps what an image needs: where everything is, and nothing of RAM itself.
+ *
+ *     records -> configuration, sections, devices, blocks with the place of each page's last copy, warnings, fault
+ *
+ * A fault ends the pass; what came before it stays. Memory is bounded by what the file really holds: 8 bytes a data page
+ * and 16 a delta, and a limit on the number of sections that are listed.
+ * @module
+ */
+import type { ByteSource } from "../stream/channel.ts";
+import * as C from "../stream/constants.ts";
+import { StreamDecoder } from "../stream/decode.ts";
+import { hex, StreamError } from "../stream/errors.ts";
+import { lastBit } from "../stream/mapped_ram.ts";
+import type {
+  CommandRecord,
+  ConfigurationRecord,
+  DeviceRecord,
+  RamBlockEntry,
+  RamPagesRecord,
+  SectionRecord,
+  SectionType,
+  StreamRecord,
+} from "../stream/records.ts";
+import type { Tables } from "../stream/tables.ts";
+import type { VmDescription } from "../stream/vmdesc.ts";
+import { DeltaList, PageIndex } from "./page_index.ts";
+
+/** Most PART sections, other sections and warnings that are listed; more are counted. */
+const PART_LIMIT = 1 << 18;
+const SECTION_LIMIT = 1 << 16;
+const WARNING_LIMIT = 256;
+/** Bytes between two calls of `onProgress`. */
+const PROGRESS_STEP = 32 << 20;
+
+/** A doubt about the stream. */
+export interface ImageWarning {
+  readonly text: string;
+  /** In the file, where it has a place. */
+  readonly offset?: number;
+}
+
+/** A section as it stands in the stream. */
+export interface ImageSection {
+  readonly type: SectionType;
+  /** Section id. */
+  readonly id: number;
+  /** idstr. */
+  readonly name: string;
+  readonly instanceId: number;
+  readonly version: number;
+  /** Of the section's type byte, in the file. */
+  readonly headerOffset: number;
+  /** Of the body, in the file. */
+  readonly offset: number;
+  /** Bytes of the body, without the footer. */
+  bytes: number;
+}
+
+/** A device body found in the stream. */
+export interface IndexedDevice {
+  readonly section: ImageSection;
+  readonly early: boolean;
+  readonly bounds: DeviceRecord["bounds"];
+  /** A copy, where the source cannot be read again. */
+  readonly body?: Uint8Array;
+}
+
+/** A block of the list and what is known of its pages. */
+export interface IndexedBlock {
+  readonly entry: RamBlockEntry;
+  /** Bytes of a target page. */
+  readonly pageSize: number;
+  /** Pages in the stream; for mapped-ram empty. */
+  readonly pages: PageIndex;
+  /** mapped-ram: bit i (LSB first) is page i; undefined when the file ends before. */
+  bitmap?: Uint8Array;
+}
+
+/** What one pass found. */
+export interface StreamIndex {
+  readonly version: number;
+  readonly configuration?: ConfigurationRecord;
+  readonly description?: VmDescription;
+  readonly sections: readonly ImageSection[];
+  readonly devices: readonly IndexedDevice[];
+  readonly blocks: readonly IndexedBlock[];
+  readonly deltas: DeltaList;
+  readonly warnings: readonly ImageWarning[];
+  /** The bytes break a rule there; nothing after it was read. */
+  readonly fault?: StreamError;
+  /** The end mark was seen and nothing was wrong up to the last byte. */
+  readonly complete: boolean;
+  readonly ramFormat: "stream" | "mapped-ram" | "multifd" | null;
+  readonly pageSize: number;
+  /** Offset behind the last byte that was understood. */
+  readonly end: number;
+}
+
+/** How to read. */
+export interface StreamIndexOptions {
+  /** Codecs of plugins: deltas, sections with bodies of their own. */
+  readonly tables?: Partial<Tables>;
+  readonly onProgress?: (bytes: number, total: number | undefined) => void;
+}
+
+/**
+ * Read a main channel from where its source stands to the end.
+ * @throws {StreamError} when it does not begin as a stream; later faults are in the result
+ * @throws {TransportError} when the source cannot be read
+ */
+export async function indexStream(source: ByteSource, options: StreamIndexOptions = {}): Promise<StreamIndex> {
+  const pass = new Pass(source, options);
+  await pass.run();
+  return pass.result();
+}
+
+class Pass {
+  readonly #decoder: StreamDecoder;
+  readonly #options: StreamIndexOptions;
+  readonly #seekable: boolean;
+  readonly #sections: ImageSection[] = [];
+  readonly #devices: IndexedDevice[] = [];
+  readonly #blocks: IndexedBlock[] = [];
+  readonly #deltas = new DeltaList();
+  readonly #warnings: ImageWarning[] = [];
+  #scratch: Uint8Array | undefined;
+  #version = 0;
+  #configuration?: ConfigurationRecord;
+  #fault?: StreamError;
+  #section?: ImageSection;
+  #end = 0;
+  #parts = 0;
+  #unlisted = 0;
+  #flushSeen = false;
+  #ramEnd = false;
+  #dataPages = 0;
+  #pageRecords = 0;
+  #discarded = false;
+
+  constructor(source: ByteSource, options: StreamIndexOptions) {
+    this.#options = options;
+    this.#seekable = source.readAt !== undefined;
+    this.#decoder = new StreamDecoder(source, {
+      ...(options.tables?.sections ? { sections: options.tables.sections } : {}),
+      onWarning: ({ text, offset }) => this.#warn(text, offset),
+    });
+  }
+
+  async run(): Promise<void> {
+    const { reader } = this.#decoder;
+    const { onProgress } = this.#options;
+    let told = reader.offset;
+    try {
+      for await (const record of this.#decoder.records()) {
+        this.#apply(record);
+        this.#end = record.offset + record.length;
+        if (!onProgress || reader.offset - told < PROGRESS_STEP) continue;
+        told = reader.offset;
+        onProgress(told, reader.source.size?.());
+      }
+    } catch (error) {
+      if (!(error instanceof StreamError) || this.#version === 0) throw error;
+      this.#fault = error;
+    }
+    this.#close(this.#end);
+    this.#judge();
+  }
+
+  /** One batch of pages a call; nothing is allocated per page. */
+  #apply(record: StreamRecord): void {
+    switch (record.kind) {
+      case "ram-pages":
+        return this.#pages(record);
+      case "ram-mark":
+        if (record.flags & C.RAM_SAVE_FLAG_MULTIFD_FLUSH) this.#flushSeen = true;
+        return;
+      case "section":
+        this.#close(record.offset);
+        return this.#open(record);
+      case "footer":
+      case "eof":
+        return this.#close(record.offset);
+      case "command":
+        this.#close(record.offset);
+        return this.#command(record);
+      case "header":
+        this.#version = record.version;
+        return;
+      case "configuration":
+        this.#configuration = record;
+        return;
+      case "device":
+        return this.#device(record);
+      case "mapped-bitmap":
+        this.#blockAt(record.index, record.block).bitmap = record.bitmap.slice();
+        return;
+      case "ram-block":
+        if (record.block.mapped) this.#blockAt(record.index, record.block);
+        return;
+    }
+  }
+
+  #pages(record: RamPagesRecord): void {
+    const { count, dataAt, pageOffset, flags, block, pageSize, offset } = record;
+    const perByte = 1 / pageSize;
+    this.#pageRecords += count;
+    for (let i = 0; i < count; i++) {
+      const { pages } = this.#blocks[block[i]] ?? this.#blockAt(block[i], record.blocks[block[i]]);
+      const page = pageOffset[i] * perByte;
+      const flag = flags[i];
+      if (flag & C.RAM_SAVE_FLAG_PAGE) {
+        pages.place(page, offset + dataAt[i]);
+        this.#dataPages++;
+      } else if (flag & C.RAM_SAVE_FLAG_ZERO) pages.zero(page);
+      else this.#delta(record, i, pages, page);
+    }
+  }
+
+  /** Deltas are only listed here; a codec is asked whether each is sound, on a page that does not matter. */
+  #delta(record: RamPagesRecord, i: number, pages: PageIndex, page: number): void {
+    const { dataAt, dataLength, bytes, pageSize, offset, channel } = record;
+    this.#dataPages++;
+    if (dataLength[i] === 0) return;
+    const codec = this.#options.tables?.ramFlags?.[C.RAM_SAVE_FLAG_XBZRLE];
+    if (codec) {
+      this.#scratch ??= new Uint8Array(pageSize);
+      const refused = codec.apply(this.#scratch, bytes.subarray(dataAt[i], dataAt[i] + dataLength[i]));
+      if (refused) {
+        const at = record.pageOffset[i];
+        throw new StreamError(`Cannot place page ${hex(at)} of ${record.blocks[record.block[i]].idstr}`, {
+          channel,
+          offset: offset + record.at[i],
+          found: `a malformed ${codec.feature} record`,
+          expected: "one that stays inside the page",
+          qemu: [refused, `Failed to decompress XBZRLE page at ${at.toString(16)}`],
+        });
+      }
+    }
+    pages.delta(page, offset + dataAt[i]);
+  }
+
+  #blockAt(index: number, entry: RamBlockEntry): IndexedBlock {
+    const pageSize = this.#decoder.ram.framing.pageSize;
+    return this.#blocks[index] ??= {
+      entry,
+      pageSize,
+      pages: new PageIndex(Math.ceil(entry.usedLength / pageSize), this.#deltas),
+    };
+  }
+
+  #open(record: SectionRecord): void {
+    const { type, sectionId: id, idstr: name, instanceId, versionId: version, offset: headerOffset, length } = record;
+    if (name === "ram" && type === "end") this.#ramEnd = true;
+    const section = { type, id, name, instanceId, version, headerOffset, offset: headerOffset + length, bytes: 0 };
+    this.#section = section;
+    const room = type === "part" ? this.#parts++ < PART_LIMIT : this.#sections.length - this.#parts < SECTION_LIMIT;
+    if (room) this.#sections.push(section);
+    else this.#unlisted++;
+  }
+
+  #close(at: number): void {
+    if (this.#section) this.#section.bytes = Math.max(0, at - this.#section.offset);
+    this.#section = undefined;
+  }
+
+  #device(record: DeviceRecord): void {
+    if (!this.#section || this.#devices.length >= SECTION_LIMIT) return;
+    this.#section.bytes = record.length;
+    this.#devices.push({
+      section: this.#section,
+      early: record.early,
+      bounds: record.bounds,
+      ...(this.#seekable ? {} : { body: record.body.slice() }),
+    });
+  }
+
+  #command({ name, payload }: CommandRecord): void {
+    if (name !== "POSTCOPY_RAM_DISCARD") return;
+    this.#discarded = true;
+    const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+    const length = payload[1];
+    let idstr = "";
+    for (let i = 0; i < length; i++) idstr += String.fromCharCode(payload[2 + i]);
+    const index = this.#decoder.ram.blocks.findIndex((entry) => entry.idstr === idstr);
+    if (index < 0) return;
+    const { pages, pageSize } = this.#blockAt(index, this.#decoder.ram.blocks[index]);
+    for (let at = 3 + length; at + 16 <= payload.length; at += 16) {
+      const start = Number(view.getBigUint64(at)), bytes = Number(view.getBigUint64(at + 8));
+      pages.discard(Math.floor(start / pageSize), Math.ceil(bytes / pageSize));
+    }
+  }
+
+  /** What is odd about the whole. */
+  #judge(): void {
+    const { eofSeen, description, ram, commands } = this.#decoder;
+    ram.blocks.forEach((entry, index) => this.#bitmapOf(this.#blockAt(index, entry)));
+    const format = this.#ramFormat();
+    const blocks = this.#blocks;
+    if (this.#unlisted > 0) this.#warn(`${this.#unlisted} more sections are not listed`);
+    if (format === "multifd") {
+      this.#warn("pages are on multifd channels, which this file does not hold: content of RAM is not known (multifd)");
+    }
+    if (!description && this.#devices.length > 0 && (eofSeen || !this.#fault)) {
+      this.#warn("no description: fields of devices cannot be decoded");
+    }
+    if (eofSeen && blocks.length > 0 && !this.#ramEnd && commands.postcopy === 0) {
+      this.#warn("ram has no END part: a background snapshot, or a save that was not finished");
+    }
+    if (format === "mapped-ram" && !this.#ramEnd && blocks.every(({ bitmap }) => !bitmap?.some((byte) => byte !== 0))) {
+      this.#warn(
+        "bitmaps of mapped-ram are all zero: they are written when ram ends, so pages that are in the file count as zero",
+      );
+    }
+    if (format !== "stream") return;
+    if (ram.framing.ignoreShared) {
+      for (const { entry, pages } of blocks) {
+        if (pages.sentPages > 0 || pages.pages === 0) continue;
+        this.#warn(
+          `block ${entry.idstr} is not in this file: it is shared memory, kept by a file of its own (x-ignore-shared)`,
+        );
+      }
+    }
+    const missing = blocks.reduce((sum, { pages }) => sum + pages.pages - pages.sentPages, 0);
+    if (this.#discarded && missing > 0) {
+      this.#warn(
+        eofSeen
+          ? `${missing} pages are not on this channel: postcopy-preempt sends them on one of its own`
+          : `${missing} pages are missing: postcopy had not ended`,
+      );
+    }
+  }
+
+  /** The file ends in this block's pages: its bitmap was judged with them, but it is there. */
+  #bitmapOf(block: IndexedBlock): void {
+    const { source } = this.#decoder.reader;
+    const { mapped } = block.entry;
+    if (!mapped || block.bitmap || !source.readAt || !source.size) return;
+    const { bitmapOffset, bitmapBytes } = mapped;
+    if (bitmapOffset + bitmapBytes > source.size()) return;
+    const bitmap = new Uint8Array(bitmapBytes);
+    source.readAt(bitmap, bitmapOffset);
+    if (lastBit(bitmap) < block.pages.pages) block.bitmap = bitmap;
+  }
+
+  /** Before machine type 8.1 multifd leaves no mark: then all that can be seen is that no data came. */
+  #ramFormat(): StreamIndex["ramFormat"] {
+    const { ram } = this.#decoder;
+    if (!this.#blocks.length) return null;
+    if (ram.framing.mappedRam) return "mapped-ram";
+    if (this.#flushSeen) return "multifd";
+    const expected = this.#ramEnd && !ram.framing.ignoreShared &&
+      this.#blocks.some(({ entry }) => entry.usedLength > 0);
+    return expected && this.#dataPages === 0 && (this.#pageRecords === 0 || this.#flushesAfterSections())
+      ? "multifd"
+      : "stream";
+  }
+
+  /** Machine types up to 8.0 (property multifd-flush-after-each-section), and those whose name has no version. */
+  #flushesAfterSections(): boolean {
+    const version = /-(\d+)\.(\d+)$/.exec(this.#configuration?.machine ?? "");
+    return !version || Number(version[1]) < 8 || (version[1] === "8" && version[2] === "0");
+  }
+
+  #warn(text: string, offset?: number): void {
+    if (this.#warnings.length < WARNING_LIMIT) {
+      this.#warnings.push({ text, ...(offset !== undefined ? { offset } : {}) });
+    }
+  }
+
+  result(): StreamIndex {
+    const { eofSeen, description, ram } = this.#decoder;
+    return {
+      version: this.#version,
+      ...(this.#configuration ? { configuration: this.#configuration } : {}),
+      ...(description ? { description } : {}),
+      sections: this.#sections,
+      devices: this.#devices,
+      blocks: this.#blocks,
+      deltas: this.#deltas,
+      warnings: this.#warnings,
+      ...(this.#fault ? { fault: this.#fault } : {}),
+      complete: eofSeen && !this.#fault,
+      ramFormat: this.#ramFormat(),
+      pageSize: ram.framing.pageSize,
+      end: this.#end,
+    };
+  }
+}
