@@ -29,6 +29,20 @@ export interface RuleContext {
   /** "tcg" or "kvm", as the workbench was told to behave. */
   readonly accelerator: "tcg" | "kvm";
   readonly dirtyRing: boolean;
+  /** What the host cannot do; absent: it can do everything. */
+  readonly host?: HostLimits;
+}
+
+/** What a host may lack. A model guest lacks nothing unless told so. */
+export interface HostLimits {
+  /** QEMU was built without replication: no COLO. */
+  readonly noReplication?: boolean;
+  /** Why userfaultfd does not work: no postcopy on this destination. */
+  readonly noUserfaultfd?: string;
+  /** No write-protect userfaultfd: no background snapshot. */
+  readonly noWriteProtect?: boolean;
+  /** Guest memory cannot be write-tracked (huge pages): no background snapshot. */
+  readonly untrackableMemory?: boolean;
 }
 
 /** One check, tried in the order of `order` (QEMU: migration/options.c migrate_caps_check). */
@@ -116,6 +130,8 @@ export interface Plugin {
   readonly help: string;
   readonly capabilities?: readonly Capability[];
   readonly parameters?: readonly Parameter[];
+  /** Checks on parameters that look at capabilities. */
+  readonly parameterRules?: readonly ParameterRule[];
   readonly ramStrategy?: RamStrategy;
   readonly tables?: Partial<Tables>;
   readonly commands?: readonly Command[];
@@ -141,4 +157,21 @@ export interface Parameter {
   /** Range check of the resulting value, in the order of `order`: QEMU's sentence, or undefined. */
   readonly check?: (value: never, all: (name: string) => unknown) => string | undefined;
   readonly order?: number;
+}
+
+/** What a {@link ParameterRule} may look at. */
+export interface ParameterRuleContext {
+  /** Is the capability on? */
+  on(capability: string): boolean;
+  /** The value that would result from the request. */
+  value(parameter: string): unknown;
+  /** The value before the request. */
+  inForce(parameter: string): unknown;
+}
+
+/** A check on the resulting parameters, tried among the range checks in the order of `order` (QEMU: migrate_params_check). */
+export interface ParameterRule {
+  readonly order: number;
+  /** @returns QEMU's sentence, or undefined */
+  check(context: ParameterRuleContext): string | undefined;
 }

@@ -102,5 +102,13 @@ export const mappedRam: Plugin = {
       },
     ],
   }],
+  parameterRules: [{
+    order: 18,
+    // QEMU looks at the values in force, not at the ones being set (migration/options.c migrate_params_check)
+    check: ({ on, inForce }) =>
+      on("mapped-ram") && (inForce("multifd-compression") !== "none" || inForce("tls-creds") !== "")
+        ? "Mapped-ram only available for non-compressed non-TLS multifd migration"
+        : undefined,
+  }],
   ramStrategy: strategy,
 };
