@@ -1,0 +1,200 @@
+/**
+ * What `query-migrate` answers and `info migrate` prints.
+ *
+ * A source's status hides the destination's; statistics are there while a migration runs and after it completed, not after
+ * it failed. Source: QEMU migration/migration.c (fill_source_migration_info, fill_destination_migration_info),
+ * migration/migration-hmp-cmds.c (hmp_info_migrate).
+ * @module
+ */
+import { transportOf } from "./address.ts";
+import type { Session } from "./session.ts";
+import { inPostcopy, type MigrationStatus } from "./status.ts";
+import type { MigrateAddress } from "./transport.ts";
+
+/** QAPI MigrationStats: bytes, pages. */
+export interface MigrationStats {
+  readonly transferred: number;
+  readonly remaining: number;
+  readonly total: number;
+  readonly duplicate: number;
+  readonly normal: number;
+  readonly "normal-bytes": number;
+  readonly "dirty-pages-rate": number;
+  readonly mbps: number;
+  readonly "dirty-sync-count": number;
+  readonly "postcopy-requests": number;
+  readonly "page-size": number;
+  readonly "multifd-bytes": number;
+  readonly "pages-per-second": number;
+  readonly "precopy-bytes": number;
+  readonly "downtime-bytes": number;
+  readonly "postcopy-bytes": number;
+  readonly "dirty-sync-missed-zero-copy": number;
+}
+
+/** QAPI XBZRLECacheStats. */
+export interface XbzrleStats {
+  readonly "cache-size": number | bigint;
+  readonly bytes: number;
+  readonly pages: number;
+  readonly "cache-miss": number;
+  readonly "cache-miss-rate": number;
+  readonly "encoding-rate": number;
+  readonly overflow: number;
+}
+
+/** QAPI MigrationInfo, the members this monitor can have. Times in ms. */
+export interface MigrationInfo {
+  readonly status?: MigrationStatus;
+  readonly ram?: MigrationStats;
+  readonly "xbzrle-cache"?: XbzrleStats;
+  readonly "total-time"?: number;
+  readonly "expected-downtime"?: number;
+  readonly downtime?: number;
+  readonly "setup-time"?: number;
+  readonly "error-desc"?: string;
+  readonly "blocked-reasons"?: readonly string[];
+  readonly "socket-address"?: readonly Record<string, unknown>[];
+}
+
+const WITHOUT_STATISTICS: readonly MigrationStatus[] = ["setup", "failed", "cancelled", "colo", "wait-unplug"];
+
+/** Answer of `query-migrate`. */
+export function migrationInfo(session: Session): MigrationInfo {
+  const { outgoing, incoming } = session;
+  return {
+    ...(incoming.status === "none" ? {} : { status: incoming.status }),
+    ...(incoming.addresses.length > 0 ? { "socket-address": incoming.addresses.map(socketAddress) } : {}),
+    ...(outgoing.status === "none" ? {} : { status: outgoing.status }),
+    ...(outgoing.status === "none" || WITHOUT_STATISTICS.includes(outgoing.status) ? {} : statistics(session)),
+    ...(outgoing.error === undefined ? {} : { "error-desc": outgoing.error }),
+    ...(session.blockers.length === 0 ? {} : { "blocked-reasons": session.blockers }),
+  };
+}
+
+/** A SocketAddress is a MigrateAddress without its `transport`. */
+function socketAddress({ transport: _, ...rest }: MigrateAddress): Record<string, unknown> {
+  return rest;
+}
+
+function statistics(session: Session): MigrationInfo {
+  const { outgoing, guest } = session;
+  const { counters, times } = outgoing;
+  const stopped = outgoing.status === "completed" || inPostcopy(outgoing.status);
+  const remaining = outgoing.status === "completed" ? 0 : Math.max(0, counters.remaining);
+  return {
+    "total-time": outgoing.totalTime,
+    "setup-time": times.setup,
+    ...(stopped ? { downtime: times.downtime } : { "expected-downtime": times.expectedDowntime }),
+    ram: {
+      transferred: counters.transferred,
+      remaining,
+      total: guest.memory.totalBytes,
+      duplicate: counters.duplicate,
+      normal: counters.normal,
+      "normal-bytes": counters.normal * guest.targetPageSize,
+      "dirty-pages-rate": 0,
+      mbps: outgoing.mbps,
+      "dirty-sync-count": counters.dirtySyncCount,
+      "postcopy-requests": 0,
+      "page-size": guest.targetPageSize,
+      "multifd-bytes": counters.multifdBytes,
+      "pages-per-second": outgoing.pagesPerSecond,
+      "precopy-bytes": counters.precopyBytes,
+      "downtime-bytes": counters.downtimeBytes,
+      "postcopy-bytes": counters.postcopyBytes,
+      "dirty-sync-missed-zero-copy": 0,
+    },
+    ...(session.on("xbzrle") ? { "xbzrle-cache": xbzrleStatistics(session) } : {}),
+  };
+}
+
+/** A page is sent again only when it was dirtied meanwhile; without that the cache is asked for nothing. */
+function xbzrleStatistics(session: Session): XbzrleStats {
+  return {
+    "cache-size": session.parameter("xbzrle-cache-size") as number | bigint,
+    bytes: 0,
+    pages: 0,
+    "cache-miss": 0,
+    "cache-miss-rate": 0,
+    "encoding-rate": 0,
+    overflow: 0,
+  };
+}
+
+const onOff = (state: boolean) => state ? "on" : "off";
+
+/** kbytes as QEMU rounds them: bits lost, not rounded. */
+const kbytes = (bytes: number) => Math.floor(bytes / 1024);
+
+/** Text of `info migrate`. */
+export function formatMigrationInfo(info: MigrationInfo, session: Session): string {
+  const { globals } = session;
+  const lines = [
+    "globals:",
+    `store-global-state: ${onOff(globals.storeGlobalState)}`,
+    `only-migratable: ${onOff(globals.onlyMigratable)}`,
+    `send-configuration: ${onOff(globals.sendConfiguration)}`,
+    `send-section-footer: ${onOff(globals.sendSectionFooter)}`,
+    `send-switchover-start: ${onOff(globals.sendSwitchoverStart)}`,
+    `clear-bitmap-shift: ${globals.clearBitmapShift}`,
+  ];
+  const blocked = info["blocked-reasons"];
+  if (blocked) lines.push("Outgoing migration blocked:", ...blocked.map((reason) => `  ${reason}`));
+  if (info.status) lines.push(...statusLines(info));
+  if (info.ram) lines.push(...ramLines(info.ram));
+  if (info["xbzrle-cache"]) lines.push(...xbzrleLines(info["xbzrle-cache"]));
+  const addresses = session.incoming.addresses;
+  if (info["socket-address"]) {
+    const uris = addresses.map((address) => "\t" + transportOf(address, session.transports).format(address));
+    lines.push("socket address: [", ...uris, "]");
+  }
+  return lines.join("\n") + "\n";
+}
+
+function statusLines(info: MigrationInfo): string[] {
+  const why = info.status === "failed" && info["error-desc"] !== undefined ? ` (${info["error-desc"]})` : "";
+  const time = (label: string, value: number | undefined) => value === undefined ? [] : [`${label}: ${value} ms`];
+  return [
+    `Migration status: ${info.status}${why}`,
+    ...time("total time", info["total-time"] ?? 0),
+    ...time("expected downtime", info["expected-downtime"]),
+    ...time("downtime", info.downtime),
+    ...time("setup", info["setup-time"]),
+  ];
+}
+
+function ramLines(ram: MigrationStats): string[] {
+  const unlessZero = (label: string, value: number, shown: string) => value === 0 ? [] : [`${label}: ${shown}`];
+  const kilo = (label: string, bytes: number) => unlessZero(label, bytes, `${kbytes(bytes)} kbytes`);
+  return [
+    `transferred ram: ${kbytes(ram.transferred)} kbytes`,
+    `throughput: ${ram.mbps.toFixed(2)} mbps`,
+    `remaining ram: ${kbytes(ram.remaining)} kbytes`,
+    `total ram: ${kbytes(ram.total)} kbytes`,
+    `duplicate: ${ram.duplicate} pages`,
+    `normal: ${ram.normal} pages`,
+    `normal bytes: ${kbytes(ram["normal-bytes"])} kbytes`,
+    `dirty sync count: ${ram["dirty-sync-count"]}`,
+    `page size: ${kbytes(ram["page-size"])} kbytes`,
+    `multifd bytes: ${kbytes(ram["multifd-bytes"])} kbytes`,
+    `pages-per-second: ${ram["pages-per-second"]}`,
+    ...unlessZero("dirty pages rate", ram["dirty-pages-rate"], `${ram["dirty-pages-rate"]} pages`),
+    ...unlessZero("postcopy request count", ram["postcopy-requests"], `${ram["postcopy-requests"]}`),
+    ...kilo("precopy ram", ram["precopy-bytes"]),
+    ...kilo("downtime ram", ram["downtime-bytes"]),
+    ...kilo("postcopy ram", ram["postcopy-bytes"]),
+  ];
+}
+
+function xbzrleLines(stats: XbzrleStats): string[] {
+  return [
+    `cache size: ${stats["cache-size"]} bytes`,
+    `xbzrle transferred: ${kbytes(stats.bytes)} kbytes`,
+    `xbzrle pages: ${stats.pages} pages`,
+    `xbzrle cache miss: ${stats["cache-miss"]} pages`,
+    `xbzrle cache miss rate: ${stats["cache-miss-rate"].toFixed(2)}`,
+    `xbzrle encoding rate: ${stats["encoding-rate"].toFixed(2)}`,
+    `xbzrle overflow: ${stats.overflow}`,
+  ];
+}

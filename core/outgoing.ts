@@ -1,0 +1,372 @@
+/**
+ * The outgoing migration: its status, what it counts, and who may do what when.
+ *
+ *     none/completed/failed/cancelled --migrate--> setup --> active --> [pre-switchover] --> device --> completed
+ *                                                    \---------\------------\------------------\--> failed
+ *                                                     any of these --migrate_cancel--> cancelling --> cancelled
+ *
+ * Bytes are moved by save.ts; here are the moments people see. Source: QEMU migration/migration.c.
+ * @module
+ */
+import type { RunState } from "../guest/guest.ts";
+import { CommandError, TransportError } from "../stream/errors.ts";
+import type { Monitor } from "./command.ts";
+import type { SaveRequest } from "./dataplane.ts";
+import type { RamCounters } from "./plugin.ts";
+import { checkReach, type Destination } from "./reach.ts";
+import { saveGuest } from "./save.ts";
+import type { Session } from "./session.ts";
+import { atRest, inPostcopy, type MigrationStatus } from "./status.ts";
+import type { Channel } from "./transport.ts";
+
+function newCounters(): RamCounters {
+  return {
+    transferred: 0,
+    duplicate: 0,
+    normal: 0,
+    precopyBytes: 0,
+    downtimeBytes: 0,
+    postcopyBytes: 0,
+    multifdBytes: 0,
+    dirtySyncCount: 0,
+    remaining: 0,
+  };
+}
+
+/** Times of a migration, in ms. */
+export interface MigrationTimes {
+  total: number;
+  setup: number;
+  downtime: number;
+  expectedDowntime: number;
+}
+
+/** The outgoing role of a session. */
+export class Outgoing {
+  readonly #session: Session;
+  #status: MigrationStatus = "none";
+  #channel: Channel | undefined;
+  #abort = new AbortController();
+  #pauseEnd: (() => void) | undefined;
+  #oldState: RunState | undefined;
+  #started = 0;
+  #stoppedAt = 0;
+  #settled: Promise<void> = Promise.resolve();
+  readonly #waiters = new Set<() => void>();
+  /** Why it failed, as `error-desc` has it. */
+  error: string | undefined;
+  /** What was counted, of the last migration too. */
+  counters: RamCounters = newCounters();
+  readonly times: MigrationTimes = { total: 0, setup: 0, downtime: 0, expectedDowntime: 0 };
+  mbps = 0;
+  pagesPerSecond = 0;
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  /** Present status. */
+  get status(): MigrationStatus {
+    return this.#status;
+  }
+
+  /** A migration is under way: no new one, no change of capabilities. */
+  get running(): boolean {
+    return !atRest(this.#status);
+  }
+
+  /** Resolves when everything about the last migration is over, its channel closed; never rejects. */
+  get settled(): Promise<void> {
+    return this.#settled;
+  }
+
+  /** ms since the start, or of the whole migration once it is over. */
+  get totalTime(): number {
+    return this.running ? Math.round(performance.now() - this.#started) : this.times.total;
+  }
+
+  /** Resolves when the status is none of these. */
+  async left(...statuses: MigrationStatus[]): Promise<void> {
+    while (statuses.includes(this.#status)) await new Promise<void>((resolve) => this.#waiters.add(resolve));
+  }
+
+  /**
+   * `migrate`.
+   * @throws {CommandError} {TransportError} what forbids it, or why the transport would not open
+   */
+  start(to: Destination, resume: boolean, monitor: Monitor): void {
+    const session = this.#session;
+    checkReach(to.transport, session);
+    if (session.parameter("mode") === "cpr-transfer" && !to.cpr) {
+      throw new CommandError("missing 'cpr' migration channel");
+    }
+    this.#prepare(resume);
+    if (to.cpr && session.parameter("mode") === "cpr-transfer") this.#refuseCprTransfer();
+    this.#reset();
+    this.#set("setup");
+    const connection = this.#connect(to, monitor);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#settled = promise;
+    this.#drive(connection).then(resolve, (error) => {
+      // a fault of ours, not of the migration: it must still come to rest
+      this.#fail(String(error?.message ?? error));
+      resolve();
+    });
+  }
+
+  /** `migrate_cancel`. @throws {CommandError} in postcopy, where there is no way back */
+  cancel(): void {
+    if (inPostcopy(this.#status)) throw new CommandError("Postcopy migration in progress, cannot cancel.");
+    if (!this.running || this.#status === "cancelling") return;
+    const connecting = this.#status === "setup" && !this.#channel;
+    this.#set("cancelling");
+    this.#abort.abort(new TransportError("Migration cancelled"));
+    this.#pauseEnd?.();
+    this.#channel?.abort();
+    if (connecting) this.#set("cancelled");
+  }
+
+  /** `migrate_continue`. @throws {CommandError} when that is not the present status */
+  continue(status: MigrationStatus): void {
+    if (this.#status !== status) throw new CommandError(`Migration not in expected state: ${this.#status}`);
+    // in any other state QEMU remembers the wake-up and discards it at the next pause
+    if (status === "pre-switchover") this.#pauseEnd?.();
+  }
+
+  /** `migrate_start_postcopy`. @throws {CommandError} before a migration, or without a capability for it */
+  startPostcopy(): void {
+    if (!this.#session.on("postcopy-ram") && !this.#session.on("dirty-bitmaps")) {
+      throw new CommandError("Enable postcopy with migrate_set_capability before the start of migration");
+    }
+    if (this.#status === "none") throw new CommandError("Postcopy must be started after migration has been started");
+    if (this.running) this.#session.report("postcopy is not available here: the migration goes on as precopy");
+  }
+
+  #prepare(resume: boolean): void {
+    const session = this.#session;
+    if (resume) throw new CommandError("Cannot resume if there is no paused migration");
+    if (this.running) throw new CommandError("There's a migration process in progress");
+    if (session.runState === "inmigrate") throw new CommandError("Guest is waiting for an incoming migration");
+    if (session.runState === "postmigrate") {
+      throw new CommandError("Can't migrate the vm that was paused due to previous migration");
+    }
+    // QEMU ends itself here: invalid runstate transition: 'restore-vm' -> 'finish-migrate'
+    if (session.runState === "restore-vm") {
+      throw new CommandError("Can't migrate the vm that is in restore-vm; use cont first");
+    }
+    if (session.blockers.length > 0) throw new CommandError(session.blockers[0]);
+    if (session.on("mapped-ram")) {
+      if (session.parameter("tls-creds")) throw new CommandError("Cannot use TLS with mapped-ram");
+      if (session.parameter("multifd-compression") !== "none") {
+        throw new CommandError("Cannot use compression with mapped-ram");
+      }
+    }
+    if (session.parameter("mode") !== "normal") {
+      const conflict = session.on("postcopy-ram") || session.on("dirty-bitmaps")
+        ? "postcopy"
+        : session.on("background-snapshot")
+        ? "background snapshot"
+        : session.on("x-colo")
+        ? "COLO"
+        : undefined;
+      if (conflict) throw new CommandError(`Cannot use ${conflict} with CPR`);
+    }
+  }
+
+  /** Memory handed over in place needs a block that both processes map; a model guest has none. */
+  #refuseCprTransfer(): never {
+    const region = this.#session.guest.memory.blocks.at(-1)?.idstr ?? "pc.ram";
+    throw new CommandError(
+      `Memory region ${region} is not compatible with CPR. share=on is required for memory-backend objects, ` +
+        "and aux-ram-share=on is required.",
+    );
+  }
+
+  #reset(): void {
+    this.#abort = new AbortController();
+    this.#channel = undefined;
+    this.#oldState = undefined;
+    this.#started = performance.now();
+    this.error = undefined;
+    this.counters = newCounters();
+    this.mbps = this.pagesPerSecond = 0;
+    Object.assign(this.times, {
+      total: 0,
+      setup: 0,
+      downtime: 0,
+      expectedDowntime: this.#session.parameter("downtime-limit"),
+    });
+  }
+
+  #connect(to: Destination, monitor: Monitor): Channel | Promise<Channel> {
+    const session = this.#session;
+    try {
+      const channel = to.transport.connect(to.address, session.transportContext(monitor));
+      if (!(channel instanceof Promise)) {
+        this.#channel = channel;
+        if (session.parameter("mode") === "cpr-reboot") this.#stopGuest("finish-migrate");
+      }
+      return channel;
+    } catch (error) {
+      if (error instanceof CommandError || error instanceof TransportError) {
+        this.#fail(error.message);
+        this.#set("failed");
+      }
+      throw error;
+    }
+  }
+
+  async #drive(connection: Channel | Promise<Channel>): Promise<void> {
+    // the answer to the command goes first
+    await new Promise<void>((resolve) => setTimeout(resolve, 0));
+    const signal = this.#abort.signal;
+    let channel: Channel;
+    try {
+      channel = await connection;
+    } catch (error) {
+      if (!signal.aborted) {
+        this.#fail((error as Error).message);
+        this.#set("failed");
+        this.#reportFailure(error);
+      }
+      return;
+    }
+    if (signal.aborted) {
+      if (this.#channel === undefined) channel.abort();
+      await this.#end(channel, "cancelled");
+      return;
+    }
+    this.#channel = channel;
+    if (this.#session.parameter("mode") === "cpr-reboot") this.#stopGuest("finish-migrate");
+    try {
+      await saveGuest(this.#request(channel));
+      signal.throwIfAborted();
+      this.#complete();
+      await this.#end(channel, "completed");
+    } catch (error) {
+      await this.#abandon(channel, error);
+    }
+  }
+
+  #request(channel: Channel): SaveRequest {
+    const session = this.#session;
+    const strategy = session.registry.ramStrategies.find(({ capability }) => session.on(capability));
+    if (session.on("multifd") && !strategy) {
+      throw new TransportError("multifd channels over sockets are not available; use mapped-ram and a file");
+    }
+    const background = session.on("background-snapshot");
+    return {
+      guest: session.guest,
+      channel,
+      capability: (name) => session.on(name),
+      parameter: (name) => session.parameter(name),
+      strategy,
+      counters: this.counters,
+      signal: this.#abort.signal,
+      report: (line) => session.report(line),
+      onRate: ({ bytesPerSecond, pagesPerSecond, expectedDowntimeMs }) => {
+        this.mbps = bytesPerSecond * 8 / 1e6;
+        this.pagesPerSecond = Math.round(pagesPerSecond);
+        this.times.expectedDowntime = expectedDowntimeMs;
+      },
+      observer: {
+        setupDone: () => this.#setupDone(background),
+        pass: () => background ? this.counters.dirtySyncCount = 0 : this.#pass(),
+        switchover: () => background ? undefined : this.#switchover(),
+        runState: () => this.#oldState ?? session.runState,
+      },
+    };
+  }
+
+  #setupDone(background: boolean): void {
+    this.times.setup = Math.round(performance.now() - this.#started);
+    if (background) this.counters.dirtySyncCount = 0;
+    else this.#pass();
+    this.#set("active");
+    if (!background) return;
+    // the moment the snapshot shows: memory is frozen, then the guest goes on
+    const before = performance.now();
+    const state = this.#session.runState;
+    this.#session.stopGuest("paused");
+    if (state === "running") this.#session.startGuest();
+    else this.#session.runState = state;
+    this.times.downtime = Math.round(performance.now() - before);
+  }
+
+  #pass(): void {
+    this.#session.migrationEvent("MIGRATION_PASS", { pass: Math.max(this.counters.dirtySyncCount, 1) });
+  }
+
+  #stopGuest(state: RunState): void {
+    if (this.#oldState !== undefined) return;
+    this.#oldState = this.#session.runState;
+    this.#stoppedAt = performance.now();
+    this.#session.forceState(state);
+  }
+
+  async #switchover(): Promise<void> {
+    this.#abort.signal.throwIfAborted();
+    this.#stopGuest("finish-migrate");
+    if (this.#session.on("pause-before-switchover")) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#pauseEnd = resolve;
+      this.#set("pre-switchover");
+      await promise;
+      this.#pauseEnd = undefined;
+      this.#abort.signal.throwIfAborted();
+    }
+    this.#set("device");
+  }
+
+  #complete(): void {
+    const now = performance.now();
+    this.times.total = Math.round(now - this.#started);
+    if (this.#oldState !== undefined) this.times.downtime = Math.round(now - this.#stoppedAt);
+    const transfer = this.times.total - this.times.setup;
+    if (transfer > 0) this.mbps = this.counters.transferred * 8 / transfer / 1000;
+    this.counters.remaining = 0;
+    if (this.#oldState !== undefined) this.#session.runState = "postmigrate";
+    this.#set("completed");
+  }
+
+  /** Failed or cancelled: the guest goes back to what it was. */
+  async #abandon(channel: Channel, error: unknown): Promise<void> {
+    const cancelled = this.#status === "cancelling";
+    if (!cancelled) {
+      if (this.#status === "setup") this.#setupDone(false);
+      this.#fail((error as Error)?.message ?? String(error));
+      this.#set("failed");
+    }
+    if (this.#oldState === "running") this.#session.startGuest();
+    else if (this.#oldState !== undefined) this.#session.runState = this.#oldState;
+    if (!cancelled) this.#reportFailure(error);
+    await this.#end(channel, cancelled ? "cancelled" : "failed");
+  }
+
+  async #end(channel: Channel, status: MigrationStatus): Promise<void> {
+    try {
+      if (status !== "completed") channel.abort();
+      await channel.close();
+    } catch (error) {
+      if (status === "completed") this.#session.report((error as Error).message);
+    }
+    this.#channel = undefined;
+    if (this.#status === "cancelling") this.#set("cancelled");
+  }
+
+  #fail(message: string): void {
+    this.error ??= message;
+  }
+
+  #reportFailure(error: unknown): void {
+    const hint = error instanceof CommandError ? error.hint : [];
+    this.#session.report([this.error ?? String(error), ...hint].join("\n"));
+  }
+
+  #set(status: MigrationStatus): void {
+    this.#status = status;
+    this.#session.migrationEvent("MIGRATION", { status });
+    for (const wake of this.#waiters) wake();
+    this.#waiters.clear();
+  }
+}
