@@ -75,14 +75,19 @@ export class Qemu {
     });
   }
 
-  /** Wait for QEMU's own connection, or for its death. */
+  /** Wait for QEMU's own connection, or for its death: it connects before it looks at its devices. */
   async connect(listener: Deno.Listener): Promise<void> {
-    const dead = this.status.then(async ({ code }) => {
+    const open = async () => {
+      this.#qmp = await QmpConnection.open(await listener.accept());
+    };
+    const dead = this.status.then(({ code }) => Promise.reject(new Error(`QEMU ended with status ${code}`)));
+    try {
+      await bounded(Promise.race([open(), dead]), START_MS, "QEMU to start");
+    } catch (error) {
+      this.#kill();
       await this.#stderr;
-      throw new Error(`QEMU ended with status ${code} at its start: ${this.stderr}`);
-    });
-    const conn = await bounded(Promise.race([listener.accept(), dead]), START_MS, "QEMU to start");
-    this.#qmp = await bounded(QmpConnection.open(conn), START_MS, "QEMU's greeting");
+      throw new Error(`${(error as Error).message} at its start: ${this.stderr}`);
+    }
   }
 
   get pid(): number {
@@ -180,16 +185,18 @@ export class Qemu {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#qmp?.close();
     this.#listener.close();
-    if (!this.#ended) {
-      try {
-        this.#child.kill("SIGKILL");
-      } catch {
-        // it ended by itself meanwhile
-      }
-    }
+    this.#kill();
     await this.status;
     await this.#stderr;
     await Deno.remove(this.#directory, { recursive: true });
+  }
+
+  #kill(): void {
+    try {
+      if (!this.#ended) this.#child.kill("SIGKILL");
+    } catch {
+      // it ended by itself meanwhile
+    }
   }
 
   async #collect(): Promise<void> {
