@@ -213,22 +213,20 @@ Deno.test("a page nobody sent is not a page sent as zero", async () => {
   assert((await image.ram.readPage(vmem, 4096)).every((byte) => byte === 0));
 });
 
-Deno.test("ranges of RAM hold what the capture put there", async () => {
-  const c = capture("pc-mapped-over-4g");
-  await using image = await open(c);
-  assert(image.bytes > 4.5e9);
-  const { ram } = image;
-  for (const range of c.ram.ranges) {
-    const hash = createHash("sha256");
-    const length = range.length ?? range.size ?? range.bytes;
-    const buffer = new Uint8Array(1 << 20);
-    for (let at = 0; at < length; at += buffer.length) {
-      const piece = buffer.subarray(0, Math.min(buffer.length, length - at));
-      ram.readRange(range.block, range.offset + at, piece);
-      hash.update(piece);
+Deno.test("ranges of RAM hold what the captures put there", async () => {
+  let ranges = 0;
+  for (const c of manifest()) {
+    if (c.group === "multifd" || partial(c) || c.name === "q35-postcopy-preempt") continue;
+    await using image = await open(c);
+    for (const { block, offset, length, sha256 } of c.ram?.ranges ?? []) {
+      if (ignored(c).includes(block)) continue;
+      const bytes = new Uint8Array(length);
+      image.ram.readRange(block, offset, bytes);
+      assert.equal(createHash("sha256").update(bytes).digest("hex"), sha256, `${c.name} ${block} ${offset}`);
+      ranges++;
     }
-    assert.equal(hash.digest("hex"), range.sha256);
   }
+  assert(ranges > 20, `${ranges} ranges`);
 });
 
 Deno.test("a pipe is read in one pass; its pages cannot be had again", async () => {
