@@ -1,0 +1,208 @@
+/**
+ * `inspect`: what an image holds, as one JSON value.
+ *
+ *     { path, bytes, format, streamOffset, stream, ram: { blocks }, sections, devices }
+ *
+ * Offsets are in the file. A section's `offset` and `bytes` are those of its body; its header begins at `headerOffset`.
+ * 64-bit values that do not fit a JSON number are decimal strings, bytes are hex.
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { Image, ImageBlock, ImageDevice, ImageSection, ImageWarning } from "../containers/image.ts";
+import { hex } from "../stream/errors.ts";
+import type { PlainFields } from "../stream/vmstate.ts";
+
+/** Bytes hashed at once. */
+const STEP = 1 << 20;
+/** Milliseconds of work after which the event loop gets its turn. */
+const BREATH_MS = 20;
+/** Blocks longer than this are not hashed: a stream can claim any length. 1 TiB. */
+const HASH_LIMIT = 2 ** 40;
+/** Most ranges listed of one block. */
+const RANGE_LIMIT = 1 << 16;
+
+/** What to put into the report. */
+export interface InspectOptions {
+  /** Add the SHA-256 of each block's full content. */
+  readonly hash?: boolean;
+  /** List sections. Default true. */
+  readonly sections?: boolean;
+  /** Only devices whose idstr is this, or ends in "/" and this. */
+  readonly device?: string;
+  /** Add to each block the ranges of pages that are data. */
+  readonly pages?: boolean;
+  /** Told while hashing: bytes of all blocks done so far. */
+  readonly onProgress?: (bytes: number, total: number) => void;
+}
+
+/** A block of the report. */
+export interface InspectBlock {
+  readonly id: string;
+  readonly bytes: number;
+  readonly pageBytes: number;
+  readonly normalPages: number;
+  readonly zeroPages: number;
+  /** Of `zeroPages`: never sent; left out when 0. */
+  readonly missingPages?: number;
+  readonly pagesOffset?: number;
+  readonly bitmapOffset?: number;
+  readonly hostPageBytes?: number;
+  readonly address?: number | string;
+  readonly sha256?: string;
+  /** Pages that are data: `[first, count]`. */
+  readonly pages?: readonly (readonly [number, number])[];
+}
+
+/** A device of the report. */
+export interface InspectDevice {
+  readonly name: string;
+  readonly instanceId: number;
+  readonly version: number;
+  readonly sectionId: number;
+  readonly offset: number;
+  readonly bytes: number;
+  readonly fields: PlainFields;
+  /** Why `fields` is not all of it. */
+  readonly problem?: string;
+}
+
+/** The whole report: `inspect --json`. */
+export interface InspectReport {
+  readonly path: string;
+  readonly bytes: number;
+  readonly format: string;
+  readonly streamOffset: number;
+  readonly stream: {
+    readonly version: number;
+    readonly machine: string | null;
+    readonly capabilities: readonly string[];
+    readonly targetPageBits: number | null;
+    readonly uuid?: string;
+    readonly complete: boolean;
+    readonly ramFormat: "stream" | "mapped-ram" | "multifd" | null;
+    readonly warnings: readonly string[];
+    /** What is wrong, and where. */
+    readonly fault?: { readonly offset: number; readonly message: string };
+  };
+  readonly ram: {
+    readonly pageBytes: number;
+    readonly totalBytes: number;
+    readonly blocks: readonly InspectBlock[];
+  };
+  readonly sections?: readonly ImageSection[];
+  readonly devices: readonly InspectDevice[];
+}
+
+/**
+ * Report on an open image. Reads device state; RAM only where hashes are asked for.
+ * @throws {StreamError} with `hash`: when pages cannot be read
+ */
+export async function inspectImage(image: Image, options: InspectOptions = {}): Promise<InspectReport> {
+  const { stream, ram, fault } = image;
+  const warnings = stream.warnings.map(warningText);
+  const hashes = options.hash ? await hashBlocks(image, warnings, options.onProgress) : undefined;
+  const devices = image.devices.filter(({ name }) => {
+    return options.device === undefined || name === options.device || name.endsWith("/" + options.device);
+  }).map(inspectDevice);
+  return {
+    path: image.path ?? "-",
+    bytes: image.bytes,
+    format: image.format,
+    streamOffset: image.streamOffset,
+    stream: {
+      version: stream.version,
+      machine: stream.machine ?? null,
+      capabilities: stream.capabilities,
+      targetPageBits: stream.targetPageBits ?? null,
+      ...(stream.uuid ? { uuid: uuidText(stream.uuid) } : {}),
+      complete: stream.complete,
+      ramFormat: stream.ramFormat,
+      warnings,
+      ...(fault ? { fault: { offset: fault.offset, message: fault.message } } : {}),
+    },
+    ram: {
+      pageBytes: ram.pageBytes,
+      totalBytes: ram.totalBytes,
+      blocks: ram.blocks.map((block, i) => inspectBlock(image, block, hashes?.[i], options.pages ?? false)),
+    },
+    ...(options.sections === false ? {} : { sections: image.sections }),
+    devices,
+  };
+}
+
+/** A warning as one line. */
+export function warningText({ text, offset }: ImageWarning): string {
+  return offset === undefined ? text : `${text} (at offset ${hex(offset)})`;
+}
+
+/** 16 bytes as they are printed. */
+export function uuidText(uuid: Uint8Array): string {
+  return uuid.toHex().replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
+}
+
+function inspectBlock(image: Image, block: ImageBlock, sha256: string | undefined, pages: boolean): InspectBlock {
+  const { missingPages, address, ...rest } = block;
+  return {
+    ...rest,
+    ...(missingPages > 0 ? { missingPages } : {}),
+    ...(address !== undefined
+      ? { address: address <= Number.MAX_SAFE_INTEGER ? Number(address) : address.toString() }
+      : {}),
+    ...(sha256 !== undefined ? { sha256 } : {}),
+    ...(pages ? { pages: dataRanges(image, block) } : {}),
+  };
+}
+
+function dataRanges({ ram }: Image, block: ImageBlock): [number, number][] {
+  const ranges: [number, number][] = [];
+  for (let at = 0; at < block.bytes && ranges.length < RANGE_LIMIT;) {
+    const run = ram.run(block, at);
+    if (run > 0) ranges.push([at / block.pageBytes, Math.ceil(run / block.pageBytes)]);
+    at += Math.abs(run);
+  }
+  return ranges;
+}
+
+function inspectDevice(device: ImageDevice): InspectDevice {
+  const { name, instanceId, version, sectionId, offset, bytes, fields, problem } = device;
+  return { name, instanceId, version, sectionId, offset, bytes, fields, ...(problem ? { problem } : {}) };
+}
+
+/** One hash a block; undefined, with a warning, where its pages are not in this file. */
+async function hashBlocks(
+  image: Image,
+  warnings: string[],
+  onProgress?: InspectOptions["onProgress"],
+): Promise<(string | undefined)[]> {
+  const { ram, stream } = image;
+  const buffer = new Uint8Array(STEP);
+  const zeros = new Uint8Array(STEP);
+  const hashes: (string | undefined)[] = [];
+  let done = 0;
+  let last = performance.now();
+  for (const block of ram.blocks) {
+    if (stream.ramFormat === "multifd" || block.bytes > HASH_LIMIT) {
+      if (block.bytes > HASH_LIMIT) warnings.push(`block ${block.id} is not hashed: it claims ${block.bytes} bytes`);
+      hashes.push(undefined);
+      continue;
+    }
+    const hash = createHash("sha256");
+    for (let at = 0; at < block.bytes;) {
+      const run = ram.run(block, at);
+      for (const end = at + Math.abs(run); at < end;) {
+        const n = Math.min(STEP, end - at);
+        const piece = run > 0 ? buffer.subarray(0, n) : zeros.subarray(0, n);
+        if (run > 0) ram.readRange(block, at, piece);
+        hash.update(piece);
+        at += n;
+        done += n;
+        if (performance.now() - last < BREATH_MS) continue;
+        onProgress?.(done, ram.totalBytes);
+        await new Promise((resolve) => setTimeout(resolve, 0));
+        last = performance.now();
+      }
+    }
+    hashes.push(hash.digest("hex"));
+  }
+  return hashes;
+}
