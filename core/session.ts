@@ -175,7 +175,7 @@ export class Session {
     const old = this.#guest;
     this.#guest = guest;
     Object.assign(this.globals, guest.globals);
-    old.memory.release();
+    if (old.memory !== guest.memory) old.memory.release(); // a strict load fills the memory there was
   }
 
   /** `stop`: a running guest stops. While a migration is awaited only the wish is noted. */
