@@ -167,6 +167,17 @@ export class Qemu {
     }
   }
 
+  /**
+   * Begin to wait for a guest (after `-incoming defer`). A failure leaves the process alive.
+   * @returns where it can be reached: port 0 has become a number
+   */
+  async listen(uri: string): Promise<string> {
+    await this.qmp("migrate-incoming", { uri, "exit-on-error": false });
+    if (!uri.startsWith("tcp:")) return uri;
+    const [{ host, port }] = (await this.qmp("query-migrate"))["socket-address"];
+    return `tcp:${host}:${port}`;
+  }
+
   /** After a save QEMU wants to run before it saves again: let a halting guest halt once more. */
   async again(): Promise<void> {
     await this.qmp("cont");

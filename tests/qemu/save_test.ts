@@ -121,8 +121,7 @@ qemuTest("a guest saved here into a command, a Unix socket and a TCP port arrive
 
   for (const address of [`unix:${files.path("socket")}`, "tcp:127.0.0.1:0"]) {
     await using vm = await launchQemu(args);
-    await vm.qmp("migrate-incoming", { uri: address, "exit-on-error": false });
-    await saveHere(guest, await socketUri(vm, address));
+    await saveHere(guest, await vm.listen(address));
     await vm.waitMigration();
     await assertSameMemory(vm, guest);
     await assertRunsOn(vm, await sweep(source));
@@ -136,7 +135,7 @@ qemuTest("QEMU's destination tells us over the return path that all was loaded",
   await using vm = await launchQemu(["-machine", "pc-i440fx-10.0", "-m", "64", ...DESTINATION]);
   await vm.capabilities(...capabilities);
   const uri = `unix:${files.path("socket")}`;
-  await vm.qmp("migrate-incoming", { uri, "exit-on-error": false });
+  await vm.listen(uri);
   await saveHere(guest, uri, { capabilities });
   await vm.waitMigration();
   await assertSameMemory(vm, guest);
@@ -149,7 +148,7 @@ qemuTest("QEMU's destination tells us over the return path that it could not loa
   await using vm = await launchQemu(["-machine", "q35", "-m", "64", ...DESTINATION]);
   await vm.capabilities(...capabilities);
   const uri = `unix:${files.path("socket")}`;
-  await vm.qmp("migrate-incoming", { uri, "exit-on-error": false });
+  await vm.listen(uri);
   await assert.rejects(saveHere(guest, uri, { capabilities }), { name: "TransportError" });
   await assert.rejects(vm.waitMigration(), /Machine type received is 'pc-i440fx-10.0' and local is 'pc-q35/);
 });
@@ -161,7 +160,7 @@ qemuTest("a guest goes from QEMU through us into QEMU without touching a disk", 
   const { uri, guest } = listenHere("tcp:127.0.0.1:0");
   await source.migrate(uri);
   const address = `unix:${files.path("target")}`;
-  await target.qmp("migrate-incoming", { uri: address, "exit-on-error": false });
+  await target.listen(address);
   await saveHere(await guest, address);
   await target.waitMigration();
   await assertSameMemory(target, await guest);
@@ -183,10 +182,3 @@ qemuTest("a guest that ran under TCG runs on under KVM", async () => {
   await assertSameMemory(vm, guest);
   await assertRunsOn(vm, await sweep(source));
 }, "kvm");
-
-/** Where a QEMU that waits can be reached: port 0 has become a number. */
-async function socketUri(vm: Qemu, address: string): Promise<string> {
-  if (!address.startsWith("tcp:")) return address;
-  const [{ host, port }] = (await vm.qmp("query-migrate"))["socket-address"];
-  return `tcp:${host}:${port}`;
-}
