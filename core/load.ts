@@ -9,7 +9,7 @@
  */
 import { GuestBuilder, matchBlocks } from "../guest/adopt.ts";
 import type { Guest } from "../guest/guest.ts";
-import type { RamBlock } from "../guest/memory.ts";
+import { type RamBlock, SLOT } from "../guest/memory.ts";
 import * as C from "../stream/constants.ts";
 import { StreamDecoder } from "../stream/decode.ts";
 import { hex, StreamError, TransportError, UnsupportedError } from "../stream/errors.ts";
@@ -23,6 +23,7 @@ import type {
   StreamRecord,
 } from "../stream/records.ts";
 import type { LoadRequest } from "./dataplane.ts";
+import { Lane, TouchAhead, WORTHWHILE } from "./lane.ts";
 import { checkConfiguration } from "./load_configuration.ts";
 import { type MappedArea, readMappedPages } from "./mapped_load.ts";
 import { IncomingReturnPath } from "./return_path.ts";
@@ -57,6 +58,7 @@ class Load {
   #switchover = false;
   #vmdesc = false;
   #lastBreath = performance.now();
+  #ahead?: TouchAhead;
 
   constructor(request: LoadRequest) {
     this.#request = request;
@@ -86,6 +88,8 @@ class Load {
       }
       // everything a destination needs came before the end mark; QEMU does not look at the description either
       report(error.qemu[0] ?? error.message);
+    } finally {
+      this.#ahead?.close();
     }
     const guest = this.#finish();
     await this.#returnPath?.shut(0);
@@ -192,8 +196,10 @@ class Load {
     for (let i = 0; i < count; i++) {
       const block = blocks[record.block[i]];
       const flag = flags[i];
-      if (flag & C.RAM_SAVE_FLAG_PAGE) block.land(pageOffset[i], bytes, dataAt[i], pageSize);
-      else if (flag & C.RAM_SAVE_FLAG_ZERO) {
+      if (flag & C.RAM_SAVE_FLAG_PAGE) {
+        block.land(pageOffset[i], bytes, dataAt[i], pageSize);
+        if (pageOffset[i] % SLOT === 0) this.#ahead?.wrote(block, pageOffset[i]);
+      } else if (flag & C.RAM_SAVE_FLAG_ZERO) {
         if (!block.isUntouched(pageOffset[i])) block.zero(pageOffset[i], pageSize);
       } else this.#codecPage(record, i, block, flag, bytes.subarray(dataAt[i], dataAt[i] + dataLength[i]));
     }
@@ -235,7 +241,11 @@ class Load {
     if (type === "start" || type === "full") {
       const blocks = this.#openBlocks();
       this.#section = undefined;
-      if (!this.#mapped.length) return;
+      if (!this.#mapped.length) {
+        const total = this.#entries.reduce((sum, entry) => sum + entry.usedLength, 0);
+        if (total >= WORTHWHILE) this.#ahead = new TouchAhead(Lane.start());
+        return;
+      }
       const { channel, signal, progress } = this.#request;
       return readMappedPages({ channel, areas: this.#mapped, blocks, signal, ...(progress ? { progress } : {}) });
     }

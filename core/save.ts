@@ -19,13 +19,15 @@ import { TransportError } from "../stream/errors.ts";
 import { configurationText, writeVmdescription } from "../stream/vmdesc.ts";
 import { StreamWriter } from "../stream/writer.ts";
 import type { SaveRequest } from "./dataplane.ts";
+import { FilePipeline } from "./file_pipeline.ts";
+import { WORTHWHILE } from "./lane.ts";
 import { Pace } from "./pace.ts";
 import { plainPages } from "./plain_pages.ts";
 import type { RamSaveContext } from "./plugin.ts";
 import { OutgoingReturnPath } from "./return_path.ts";
 
-/** Staging of the writer: several slots of pages with their headers. */
-const STAGING = 4 * (SLOT + 4096);
+/** Staging of the writer: one slot of pages with their headers, small enough to stay in the processor's cache. */
+const STAGING = SLOT + SLOT / 64 + 1024;
 /** Milliseconds of one PART before the next begins (MAX_WAIT in migration/ram.c). */
 const PART_MS = 50;
 
@@ -37,6 +39,7 @@ export function saveGuest(request: SaveRequest): Promise<void> {
 class Save {
   readonly #request: SaveRequest;
   readonly #writer: StreamWriter;
+  readonly #pipeline: FilePipeline | undefined;
   readonly #context: RamSaveContext;
   readonly #pace: Pace;
   /** Bytes that went through the channel's `write`, and beside it. */
@@ -54,8 +57,18 @@ class Save {
       this.#streamed += n;
       counters.transferred = this.#streamed + this.#beside;
     };
+    this.#pipeline = request.strategy ? undefined : pipelineFor(request);
+    const pipeline = this.#pipeline;
     this.#writer = new StreamWriter({
       name: channel.name,
+      ...(pipeline
+        ? {
+          exchange: (filled: Uint8Array<ArrayBuffer> | undefined, length: number) => {
+            count(length);
+            return pipeline.exchange(filled, length);
+          },
+        }
+        : {}),
       start: channel.start ?? 0,
       write: (view) => {
         const done = channel.write!(view);
@@ -88,6 +101,14 @@ class Save {
   }
 
   async run(): Promise<void> {
+    try {
+      await this.#run();
+    } finally {
+      this.#pipeline?.close();
+    }
+  }
+
+  async #run(): Promise<void> {
     const { observer, counters, guest, channel } = this.#request;
     const returnPath = this.#capability("return-path") || this.#capability("postcopy-ram")
       ? new OutgoingReturnPath(channel)
@@ -101,6 +122,7 @@ class Save {
     this.#check();
     await this.#complete();
     await this.#writer.flush();
+    await this.#pipeline?.drain();
     this.#check();
     await returnPath?.finish();
   }
@@ -315,6 +337,16 @@ class Save {
 
   async #footer(sectionId: number): Promise<void> {
     if (this.#request.guest.globals.sendSectionFooter) await encode.encodeFooter(this.#writer, sectionId);
+  }
+}
+
+/** A second thread to write with, where the channel is a file and there is enough to write. */
+function pipelineFor({ channel, guest }: SaveRequest): FilePipeline | undefined {
+  if (!channel.file || guest.memory.totalBytes < WORTHWHILE) return undefined;
+  try {
+    return new FilePipeline(channel.name, channel.file.path, channel.start ?? 0, STAGING, channel.noun);
+  } catch {
+    return undefined;
   }
 }
 

@@ -34,6 +34,13 @@ export interface ByteSink {
   writeAt?(view: Uint8Array, position: number): void;
   /** Move the position of `write`. Only where the sink can seek. */
   seek?(position: number): void;
+  /**
+   * Instead of `write`: take a staging buffer with `length` bytes in it and give another to go on with, so that filling
+   * and writing overlap. The first call passes `undefined` and only asks for a buffer; all are of one size.
+   */
+  exchange?(filled: Uint8Array<ArrayBuffer> | undefined, length: number):
+    | Uint8Array<ArrayBuffer>
+    | Promise<Uint8Array<ArrayBuffer>>;
 }
 
 /** A source over bytes in memory. Random access included unless `sequential`. */

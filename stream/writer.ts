@@ -9,15 +9,17 @@ const STAGING = 1 << 20;
 /** A cursor over a {@link ByteSink}. Puts never wait; call `room` first, `flush` last. */
 export class StreamWriter {
   readonly sink: ByteSink;
-  readonly buf: Uint8Array<ArrayBuffer>;
+  /** Staging: bytes put since the last flush are `buf.subarray(0, pos)`. Another one after a flush, where the sink exchanges. */
+  buf: Uint8Array<ArrayBuffer>;
   pos = 0;
   #flushed: number;
   #view: DataView;
 
   constructor(sink: ByteSink, size: number = STAGING) {
     this.sink = sink;
-    this.buf = new Uint8Array(size);
-    this.#view = new DataView(this.buf.buffer);
+    const own = sink.exchange?.(undefined, 0);
+    this.buf = own instanceof Uint8Array ? own : new Uint8Array(size);
+    this.#view = viewOf(this.buf);
     this.#flushed = sink.start ?? 0;
   }
 
@@ -84,8 +86,10 @@ export class StreamWriter {
     await this.flush();
     if (view.length <= this.buf.length) this.bytes(view);
     else {
-      await this.sink.write(view);
-      this.#flushed += view.length;
+      for (let at = 0; at < view.length; at += this.buf.length) {
+        this.bytes(view.subarray(at, at + this.buf.length));
+        await this.flush();
+      }
     }
   }
 
@@ -93,15 +97,20 @@ export class StreamWriter {
   flush(): void | Promise<void> {
     if (this.pos === 0) return;
     const n = this.pos;
-    const done = this.sink.write(this.buf.subarray(0, n));
-    if (done instanceof Promise) {
-      return done.then(() => {
-        this.#flushed += n;
-        this.pos = 0;
-      });
+    if (this.sink.exchange) {
+      const next = this.sink.exchange(this.buf, n);
+      return next instanceof Promise ? next.then((buf) => this.#flushedInto(n, buf)) : this.#flushedInto(n, next);
     }
+    const done = this.sink.write(this.buf.subarray(0, n));
+    return done instanceof Promise ? done.then(() => this.#flushedInto(n, this.buf)) : this.#flushedInto(n, this.buf);
+  }
+
+  #flushedInto(n: number, next: Uint8Array<ArrayBuffer>): void {
     this.#flushed += n;
     this.pos = 0;
+    if (next === this.buf) return;
+    this.buf = next;
+    this.#view = viewOf(next);
   }
 
   /** Continue at another position of the sink, which must be able to seek. */
@@ -110,4 +119,8 @@ export class StreamWriter {
     this.sink.seek!(offset);
     this.#flushed = offset;
   }
+}
+
+function viewOf(bytes: Uint8Array<ArrayBuffer>): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -1,0 +1,90 @@
+/**
+ * Calling on the Worker of lane_worker.ts. It is a help, never a need: where Workers may not be started, loads go on alone.
+ * @module
+ */
+import { type RamBlock, SEGMENT } from "../guest/memory.ts";
+import type { ReadDone, ReadJob, TouchJob } from "./lane_worker.ts";
+
+/** Bytes below which a second thread is not worth its start. */
+export const WORTHWHILE = 64 << 20;
+/** Bytes of guest memory touched ahead of the page written last. */
+const AHEAD = 32 << 20;
+/** Bytes of one request to touch. */
+const STRIDE = 8 << 20;
+
+/** One Worker. */
+export class Lane {
+  readonly #worker: Worker;
+  #done?: (done: ReadDone) => void;
+
+  private constructor(worker: Worker) {
+    this.#worker = worker;
+    worker.onmessage = ({ data }: MessageEvent<ReadDone>) => this.#done?.(data);
+    worker.onerror = (event) => {
+      event.preventDefault();
+      this.#done?.({ error: { message: event.message } });
+    };
+  }
+
+  /** Start one, or undefined where that is not allowed. */
+  static start(): Lane | undefined {
+    try {
+      return new Lane(new Worker(new URL("./lane_worker.ts", import.meta.url), { type: "module" }));
+    } catch {
+      return undefined;
+    }
+  }
+
+  touch(job: Omit<TouchJob, "kind">): void {
+    this.#worker.postMessage({ kind: "touch", ...job } satisfies TouchJob);
+  }
+
+  /** Let it read runs. Resolves when it found no more, or failed. */
+  read(job: Omit<ReadJob, "kind">): Promise<ReadDone> {
+    return new Promise((resolve) => {
+      this.#done = resolve;
+      this.#worker.postMessage({ kind: "read", ...job } satisfies ReadJob);
+    });
+  }
+
+  close(): void {
+    this.#worker.terminate();
+  }
+}
+
+/**
+ * Keeps a stretch of memory resident in front of the pages a load writes in order. Only blocks that are being written
+ * are touched, at most {@link AHEAD} bytes too far.
+ */
+export class TouchAhead {
+  #lane?: Lane;
+  #block?: RamBlock;
+  #segment = -1;
+  #until = 0;
+
+  constructor(lane: Lane | undefined) {
+    this.#lane = lane;
+  }
+
+  /** A page was written at `offset` of `block`. Cheap when nothing is to be done. */
+  wrote(block: RamBlock, offset: number): void {
+    const segment = Math.floor(offset / SEGMENT);
+    const at = offset % SEGMENT;
+    if (block !== this.#block || segment !== this.#segment) {
+      this.#block = block;
+      this.#segment = segment;
+      this.#until = Math.ceil((at + 1) / STRIDE) * STRIDE;
+    }
+    const end = Math.min(SEGMENT, block.usedLength - segment * SEGMENT);
+    while (this.#lane && this.#until < Math.min(end, at + AHEAD)) {
+      const to = Math.min(end, this.#until + STRIDE);
+      this.#lane.touch({ memory: block.segments[segment]!, from: this.#until, to });
+      this.#until = to;
+    }
+  }
+
+  close(): void {
+    this.#lane?.close();
+    this.#lane = undefined;
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * A second pair of hands for a load: a Worker that shares the guest's memory.
+ *
+ *     touch   make pages resident before they are written: the first write to a page costs as much as copying it
+ *     read    take runs of pages off a shared list and read each, by position, to where it belongs
+ *
+ * @module
+ */
+import fs from "node:fs";
+
+/** Make `memory` resident from byte `from` to `to`. Content is left as it is. */
+export interface TouchJob {
+  readonly kind: "touch";
+  readonly memory: WebAssembly.Memory;
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * Read runs of a file. `runs` holds 4 numbers each: index into `memories`, byte offset there, bytes, position in the file.
+ * `cursor[0]` is the next run nobody has taken.
+ */
+export interface ReadJob {
+  readonly kind: "read";
+  readonly path: string;
+  readonly memories: readonly WebAssembly.Memory[];
+  readonly runs: SharedArrayBuffer;
+  readonly cursor: SharedArrayBuffer;
+}
+
+/** Answer to a {@link ReadJob}: how it ended. `run` is the index of the run that gave less than it should. */
+export interface ReadDone {
+  readonly run?: number;
+  readonly got?: number;
+  readonly error?: { code?: string; message: string };
+}
+
+interface WorkerScope {
+  onmessage: ((event: MessageEvent<TouchJob | ReadJob>) => void) | null;
+  postMessage(message: ReadDone): void;
+}
+
+/**
+ * Take runs until there are none left.
+ * @param read reads all of a view from a position of the file, and says how many bytes it got
+ * @param pause called between runs; true stops
+ */
+export function* takeRuns(
+  job: Pick<ReadJob, "runs" | "cursor"> & { readonly views: readonly Uint8Array[] },
+  read: (view: Uint8Array, position: number) => number,
+): Generator<number, ReadDone> {
+  const runs = new Float64Array(job.runs);
+  const cursor = new Int32Array(job.cursor);
+  const count = runs.length / 4;
+  for (let run = Atomics.add(cursor, 0, 1); run < count; run = Atomics.add(cursor, 0, 1)) {
+    const at = runs[run * 4 + 1], length = runs[run * 4 + 2], position = runs[run * 4 + 3];
+    const got = read(job.views[runs[run * 4]].subarray(at, at + length), position);
+    if (got < length) {
+      Atomics.store(cursor, 0, count);
+      return { run, got };
+    }
+    yield position + length;
+  }
+  return {};
+}
+
+/** Bytes of a page of the host, the stride of touching. */
+const HOST_PAGE = 4096;
+
+function touch({ memory, from, to }: TouchJob): void {
+  const words = new Int32Array(memory.buffer);
+  for (let at = from; at < to; at += HOST_PAGE) Atomics.add(words, at / 4, 0);
+}
+
+function read(job: ReadJob): ReadDone {
+  try {
+    const fd = fs.openSync(job.path, "r");
+    try {
+      const views = job.memories.map((memory) => new Uint8Array(memory.buffer));
+      const runs = takeRuns({ ...job, views }, (view, position) => {
+        let done = 0;
+        while (done < view.length) {
+          const got = fs.readSync(fd, view, done, view.length - done, position + done);
+          if (got <= 0) break;
+          done += got;
+        }
+        return done;
+      });
+      for (;;) {
+        const step = runs.next();
+        if (step.done) return step.value;
+      }
+    } finally {
+      fs.closeSync(fd);
+    }
+  } catch (error) {
+    const { code, message } = error as Error & { code?: string };
+    return { error: { ...(code ? { code } : {}), message } };
+  }
+}
+
+if (typeof (globalThis as { WorkerGlobalScope?: unknown }).WorkerGlobalScope !== "undefined") {
+  const scope = globalThis as unknown as WorkerScope;
+  scope.onmessage = ({ data }) => {
+    if (data.kind === "touch") touch(data);
+    else scope.postMessage(read(data));
+  };
+}
