@@ -21,6 +21,7 @@ export class Incoming {
   readonly #session: Session;
   #status: MigrationStatus = "none";
   #begun = false;
+  #fromFile = false;
   #listener: Listener | undefined;
   #channel: Channel | undefined;
   readonly #abort = new AbortController();
@@ -47,6 +48,11 @@ export class Incoming {
   /** Where the source may connect to. */
   get addresses(): readonly MigrateAddress[] {
     return this.#listener?.addresses ?? [];
+  }
+
+  /** What comes is in a file: QEMU reads it in one go, and hears no command before its end. */
+  get fromFile(): boolean {
+    return this.#fromFile;
   }
 
   /** A load is expected or under way. */
@@ -77,6 +83,7 @@ export class Incoming {
     // an error here leaves the status at setup for good, in QEMU too
     const listener = this.#listener = transport.listen(address, session.transportContext(monitor));
     this.#begun = true;
+    this.#fromFile = transport.kind === "file" || transport.kind === "buffer";
     this.#settled = this.#receive(listener, exitOnError);
   }
 
