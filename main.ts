@@ -1,0 +1,61 @@
+/**
+ * The program: `deno run -A main.ts`, or `miglab` once installed. `miglab --help` tells the rest.
+ *
+ * Here the rooms are handed to the program, each behind an import that happens when it is needed.
+ * @module
+ */
+import config from "./deno.json" with { type: "json" };
+import type { Inspected, InspectRequest } from "./repl/commands/inspect.ts";
+import type { Bench, BenchOptions } from "./repl/bench.ts";
+import { PLAIN } from "./repl/colour.ts";
+import { PROCESS_OUTPUT } from "./repl/output.ts";
+import { runProgram, type Tools } from "./repl/program.ts";
+
+/** What the program is built from. */
+export const TOOLS: Tools = { version: config.version, openBench, inspect };
+
+async function openBench({ content = [], accel, plugins = [], ...options }: BenchOptions): Promise<Bench> {
+  const { DEFAULT_ASSEMBLY, parseContent, Workbench } = await import("./mod.ts");
+  return await Workbench.open({
+    ...options,
+    content: content.length > 0 ? content.map(parseContent) : undefined,
+    accelerator: accel,
+    plugins: await Promise.all(plugins.map(DEFAULT_ASSEMBLY.importPlugin!)),
+    async inspect(path) {
+      await using inspected = await inspect(path, { plugins });
+      return inspected.text(PLAIN, 100);
+    },
+  });
+}
+
+async function inspect(path: string, request: InspectRequest): Promise<Inspected> {
+  const { offset, channels, plugins = [], sections, ...options } = request;
+  const [library, { openImage }, { inspectImage }, page, detail, { parseSize }] = await Promise.all([
+    import("./mod.ts"),
+    import("./containers/image.ts"),
+    import("./reports/inspect.ts"),
+    import("./reports/inspect_text.ts"),
+    import("./reports/inspect_detail.ts"),
+    import("./guest/size.ts"),
+  ]);
+  const { combine, DEFAULT_ASSEMBLY, DEFAULT_PLUGINS } = library;
+  const { tables } = combine([...DEFAULT_PLUGINS, ...await Promise.all(plugins.map(DEFAULT_ASSEMBLY.importPlugin!))]);
+  const image = await openImage(path, {
+    offset: offset === undefined ? 0 : parseSize(offset),
+    channels,
+    tables,
+    onProgress: options.onProgress,
+  });
+  const report = await inspectImage(image, options);
+  return {
+    report,
+    text(style, width) {
+      if (options.device !== undefined) return detail.devicesText(report);
+      const text = page.inspectText(image, report, { style, width });
+      return sections ? `${text}\n${detail.sectionsText(report)}` : text;
+    },
+    [Symbol.asyncDispose]: () => image[Symbol.asyncDispose](),
+  };
+}
+
+if (import.meta.main) Deno.exit(await runProgram(Deno.args, TOOLS, PROCESS_OUTPUT));

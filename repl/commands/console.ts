@@ -1,0 +1,58 @@
+/**
+ * `miglab` without a command: the console, the lines of `-e`, or the lines of a pipe.
+ * @module
+ */
+import type { Bench } from "../bench.ts";
+import { benchOptions } from "../options.ts";
+import { bytesText } from "../progress.ts";
+import type { CommandModule, Context } from "../program.ts";
+import type { Style } from "../colour.ts";
+import { runLines, runOne, watchFor } from "./run.ts";
+
+/** Declares what the root command does by itself. */
+export const consoleCommand: CommandModule = (root, context) => {
+  root.action(async ({ execute }) => {
+    if (execute) {
+      if (!await runLines(execute, context, { name: "-e", keepGoing: false })) context.finish(1);
+    } else if (Deno.stdin.isTerminal() && Deno.stdout.isTerminal()) {
+      context.finish(await converse(context));
+    } else if (!await runOne("-", context, true)) {
+      context.finish(1);
+    }
+  });
+};
+
+async function converse(context: Context): Promise<number> {
+  const [{ runConsole }, { openTerminal }, { History, historyPath }] = await Promise.all([
+    import("../console.ts"),
+    import("../terminal.ts"),
+    import("../history.ts"),
+  ]);
+  const { output, tools } = context;
+  const options = context.options();
+  await using bench: Bench = await tools.openBench(benchOptions(options));
+  const terminal = openTerminal();
+  const style = context.style();
+  return await runConsole({
+    bench,
+    output,
+    style,
+    terminal,
+    history: new History(historyPath()),
+    watch: await watchFor(context) ?? ((work) => work),
+    banner: options.quiet ? undefined : banner(tools.version, bench, options.guest, style),
+    events: options.events || options.verbose,
+    verbose: options.verbose,
+  });
+}
+
+/** Two lines to begin with. */
+function banner(version: string, { session }: Bench, file: string | undefined, { bold, dim }: Style): string {
+  const { configuration, memory } = session.guest;
+  const ram = memory.blocks.find(({ idstr }) => idstr === "pc.ram")?.usedLength ?? memory.totalBytes;
+  const what = session.options.incoming
+    ? "a destination that waits for migrate_incoming"
+    : `${file ?? "model guest"}, ${configuration.machine}, ${bytesText(ram)}`;
+  return `${bold(`miglab ${version}`)}: ${what}, ${session.runState}\n` +
+    dim("help lists the commands, Tab completes, Ctrl-D leaves");
+}

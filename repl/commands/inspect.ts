@@ -1,0 +1,103 @@
+/**
+ * `miglab inspect FILE`: what a saved guest holds.
+ * @module
+ */
+import type { Style } from "../colour.ts";
+import { refuse, sizeArgument } from "../options.ts";
+import { describeError, oneLine, ReaderGone } from "../output.ts";
+import type { CommandModule, Context } from "../program.ts";
+
+/** What is asked of a file. */
+export interface InspectRequest {
+  /** Where in it the stream begins: a size. */
+  readonly offset?: string;
+  /** Further channels of the migration. */
+  readonly channels?: readonly string[];
+  readonly hash?: boolean;
+  readonly pages?: boolean;
+  /** Text only: a line for each section. */
+  readonly sections?: boolean;
+  /** Only this device, with its fields. */
+  readonly device?: string;
+  /** Modules of plugins. */
+  readonly plugins?: readonly string[];
+  /** Told how far it is; `total` is unknown on a pipe. */
+  readonly onProgress?: (bytes: number, total: number | undefined) => void;
+}
+
+/** What came out. */
+export interface Inspected extends AsyncDisposable {
+  /** The value of `--json`. */
+  readonly report: {
+    readonly devices: readonly unknown[];
+    readonly stream: { readonly complete: boolean; readonly fault?: { readonly message: string } };
+  };
+  /** The page for people, ending in a line feed. */
+  text(style: Style, width: number): string;
+}
+
+/** Opens a file and looks into it; "-" is standard input. */
+export type Inspect = (path: string, request: InspectRequest) => Promise<Inspected>;
+
+const DETAILS = `
+Reads QEMU migration streams as migrate file: and exec: write them, sequential or mapped-ram. A damaged file is reported as
+far as it goes; then one line on stderr says what is wrong and where, and the exit status is 1.
+
+Examples:
+  miglab inspect vm.sav
+  miglab inspect --json --hash vm.sav | jq .ram.blocks
+  miglab inspect --device cpu vm.sav
+  zstdcat vm.sav.zst | miglab inspect -`;
+
+/** Declares `inspect`. */
+export const inspectCommand: CommandModule = (root, context) => {
+  root.command("inspect")
+    .summary("what a saved guest holds")
+    .description("Print what a saved guest holds: configuration, RAM blocks, sections, devices with their fields.")
+    .argument("<file>", "a migration stream in a file; - is standard input")
+    .option("--hash", "add the SHA-256 of each RAM block's content")
+    .option("--offset <bytes>", "where in the file the stream begins", sizeArgument)
+    .option("--channel <file>", "a further channel of the migration; repeatable", (file, before: string[] = []) => [
+      ...before,
+      file,
+    ])
+    .option("--sections", "a line for each section")
+    .option("--device <name>", "only this device, with its fields")
+    .option("--pages", "with --json: the ranges of pages that are data")
+    .addHelpText("after", DETAILS)
+    .action(async (file, { channel, ...options }) => {
+      refuse(root, "inspect");
+      const request = { ...options, channels: channel, plugins: root.opts().plugin };
+      let failure: string | undefined;
+      try {
+        failure = await inspect(file, request, context);
+      } catch (error) {
+        if (error instanceof ReaderGone) throw error;
+        failure = describeError(error, root.opts().verbose ?? false);
+      }
+      if (failure === undefined) return;
+      const name = file === "-" ? "standard input: " : failure.includes(`'${file}'`) ? "" : `${file}: `;
+      context.output.err(`miglab: ${name}${failure}\n`);
+      context.finish(1);
+    });
+};
+
+/** @returns what is wrong with the file */
+async function inspect(file: string, request: InspectRequest, context: Context): Promise<string | undefined> {
+  const { output, tools } = context;
+  const { stepWatch, terminalColumns } = await import("../watch.ts");
+  const quiet = context.options().quiet || !Deno.stderr.isTerminal();
+  const watch = quiet ? undefined : stepWatch(output.err, terminalColumns, "read");
+  await using inspected = await tools.inspect(file, { ...request, onProgress: watch?.step }).finally(watch?.end);
+  const { report } = inspected;
+  if (context.options().json) {
+    output.out(JSON.stringify(report, undefined, Deno.stdout.isTerminal() ? 2 : undefined) + "\n");
+  } else {
+    const width = Deno.stdout.isTerminal() ? terminalColumns() : 100;
+    output.out(inspected.text(context.style(), width));
+  }
+  const { fault, complete } = report.stream;
+  if (fault) return oneLine(fault.message);
+  if (request.device !== undefined && report.devices.length === 0) return `no device is called ${request.device}`;
+  return complete ? undefined : "the stream is incomplete";
+}

@@ -1,0 +1,85 @@
+/**
+ * `miglab run SCRIPT...`: lines of files, each file on a fresh workbench. And what `-e` and a pipe share with it.
+ * @module
+ */
+import type { Bench } from "../bench.ts";
+import { benchOptions, refuse, UsageError } from "../options.ts";
+import type { CommandModule, Context } from "../program.ts";
+import type { Watch } from "../watch.ts";
+
+const DETAILS = `
+A line is a command of QEMU's monitor, or QMP when it starts with {. Blank lines and lines that start with # are skipped.
+The first line that fails ends the script; what the monitor prints about it goes to stdout as everything else, and
+SCRIPT:LINE with the reason to stderr. migrate without -d waits; one that fails is an error although QEMU's monitor says
+nothing. In the end a migration that still runs, or that is still awaited, is waited for.
+
+--json prints one object for each line: {"script", "hmp", "out", "error"}, or {"script", "qmp", "reply"} for QMP.
+
+Examples:
+  miglab run save.hmp check.hmp        each on a fresh guest
+  printf 'info status\\n' | miglab run -
+  miglab run --ram 1G --incoming defer load.hmp`;
+
+/** Declares `run`. */
+export const runCommand: CommandModule = (root, context) => {
+  root.command("run")
+    .summary("run monitor lines from files")
+    .description("Run monitor lines from files, each file on a fresh workbench with the same options.")
+    .argument("<script...>", "files with one line a command; - is standard input")
+    .option("--keep-going", "go on behind a line that failed, and behind a script that failed")
+    .addHelpText("after", DETAILS)
+    .action(async (scripts, { keepGoing }) => {
+      refuse(root, "run", ["execute", "events"]);
+      if (scripts.filter((name) => name === "-").length > 1) {
+        throw new UsageError("standard input can be read only once");
+      }
+      let good = true;
+      for (const name of scripts) {
+        if (!await runOne(name, context, keepGoing ?? false)) good = false;
+        if (!good && !keepGoing) break;
+      }
+      if (!good) context.finish(1);
+    });
+};
+
+/**
+ * Run the lines of a file.
+ * @returns whether all went well; what did not was said
+ */
+export async function runOne(name: string, context: Context, keepGoing: boolean): Promise<boolean> {
+  const { readLines, ReadError } = await import("../lines.ts");
+  try {
+    return await runLines(readLines(name), context, { name, keepGoing });
+  } catch (error) {
+    if (!(error instanceof ReadError)) throw error;
+    context.output.err(`miglab: ${error.message}\n`);
+    return false;
+  }
+}
+
+/**
+ * Run lines on a fresh workbench.
+ * @returns whether all went well
+ */
+export async function runLines(
+  lines: Iterable<string> | AsyncIterable<string>,
+  context: Context,
+  how: { readonly name: string; readonly keepGoing: boolean },
+): Promise<boolean> {
+  const { runScript } = await import("../script.ts");
+  const options = context.options();
+  await using bench: Bench = await context.tools.openBench(benchOptions(options));
+  return await runScript(lines, bench, context.output, {
+    ...how,
+    json: options.json,
+    verbose: options.verbose,
+    watch: await watchFor(context),
+  });
+}
+
+/** Progress where somebody can see it. */
+export async function watchFor({ output, options }: Context): Promise<Watch | undefined> {
+  if (options().quiet || !Deno.stderr.isTerminal()) return undefined;
+  const { terminalWatch, terminalColumns } = await import("../watch.ts");
+  return terminalWatch(output.err, terminalColumns);
+}

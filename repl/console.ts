@@ -1,0 +1,232 @@
+/**
+ * The interactive console: a prompt, lines that are run one after the other, and what the keys do.
+ *
+ *     Tab       complete, or say what the command takes     Ctrl-C   drop the line; cancel the migration that is waited for
+ *     Up, Down  earlier lines, of earlier sessions too      Ctrl-D   leave
+ *     Ctrl-Z    suspend; `fg` brings the prompt back
+ *
+ * A pasted block runs line by line, in order. Commands and their answers are QEMU's; what is said in our own words (a
+ * migration that failed, one that ended in the background) stands on stderr or above the prompt.
+ * @module
+ */
+import { createInterface, type Interface } from "node:readline";
+import { stringifyJson } from "../core/json.ts";
+import { type Answer, type Bench, Migrations } from "./bench.ts";
+import type { Style } from "./colour.ts";
+import { completeLine, type Completion } from "./completion.ts";
+import type { History } from "./history.ts";
+import { oneLine, type Output } from "./output.ts";
+import { complaintOf } from "./script.ts";
+import type { Terminal } from "./terminal.ts";
+import type { Watch } from "./watch.ts";
+
+/** What stands before the line. */
+export const PROMPT = "(miglab) ";
+
+/** How a console is run. */
+export interface ConsoleOptions {
+  readonly bench: Bench;
+  readonly output: Output;
+  readonly style: Style;
+  readonly terminal: Terminal;
+  readonly history: History;
+  readonly watch: Watch;
+  /** Said once in the beginning; undefined: nothing. */
+  readonly banner?: string;
+  /** Show events as they come. */
+  readonly events?: boolean;
+  /** Tell the details of a failure too. */
+  readonly verbose?: boolean;
+}
+
+/**
+ * Run a console until it is left.
+ * @returns the exit status of the program
+ */
+export function runConsole(options: ConsoleOptions): Promise<number> {
+  return new Console(options).run();
+}
+
+class Console {
+  readonly #options: ConsoleOptions;
+  readonly #line: Interface;
+  readonly #migrations: Migrations;
+  readonly #queue: string[] = [];
+  /** A line is being run. */
+  #busy = false;
+  #left = false;
+  /** No more input will come. */
+  #ended = false;
+  /** Ctrl-C on an empty line, once. */
+  #warned = false;
+  readonly #end = Promise.withResolvers<number>();
+
+  constructor(options: ConsoleOptions) {
+    this.#options = options;
+    const { terminal, history, style } = options;
+    this.#line = createInterface({
+      input: terminal.input,
+      output: terminal.output,
+      terminal: true,
+      prompt: PROMPT,
+      history: history.read().reverse(),
+      historySize: 1000,
+      removeHistoryDuplicates: true,
+      completer: (line: string, done: (error: null, result: [string[], string]) => void) =>
+        done(null, this.#complete(line)),
+    });
+    this.#line.setPrompt(style.bold(PROMPT.trim()) + " ");
+    this.#migrations = new Migrations(options.bench.session, (line, detail) => {
+      if (!detail || options.verbose) this.#notice(`miglab: ${line}`);
+    });
+  }
+
+  async run(): Promise<number> {
+    const { banner, bench, terminal } = this.#options;
+    if (banner) this.#options.output.out(banner + "\n");
+    const line = this.#line;
+    line.on("line", (text) => this.#take(text));
+    line.on("close", () => this.#endOfInput());
+    line.on("SIGINT", () => this.#interrupt());
+    line.on("SIGTSTP", () => terminal.suspend());
+    terminal.onResume(() => this.#prompt(true));
+    terminal.onEnd((status) => this.#leave(status, true));
+    const silence = bench.session.events.on((event) => this.#event(event));
+    const ticker = setInterval(() => this.#look(), 200);
+    this.#work(this.#options.watch(this.#migrations.ready(), () => this.#migrations.figures));
+    try {
+      return await this.#end.promise;
+    } finally {
+      clearInterval(ticker);
+      silence();
+      this.#left = true;
+      line.close();
+      terminal.release();
+    }
+  }
+
+  /** Ctrl-D: what is under way in the foreground goes on to its end first. */
+  #endOfInput(): void {
+    this.#ended = true;
+    if (!this.#busy) this.#leave(0, true);
+  }
+
+  #take(text: string): void {
+    this.#warned = false;
+    if (this.#busy) this.#queue.push(text);
+    else this.#work(this.#run(text));
+  }
+
+  /** @param first what comes before the lines: the first of them, or what the options started */
+  async #work(first: Promise<void>): Promise<void> {
+    const { output, terminal } = this.#options;
+    this.#busy = terminal.muted = true;
+    await first;
+    while (this.#queue.length > 0 && !this.#left) {
+      const text = this.#queue.shift()!;
+      output.out(`${this.#line.getPrompt()}${text}\n`); // typed ahead, or pasted
+      await this.#run(text);
+    }
+    this.#busy = terminal.muted = false;
+    if (this.#ended) this.#leave(0);
+    if (!this.#left) this.#prompt(true);
+  }
+
+  async #run(text: string): Promise<void> {
+    const line = text.trim();
+    if (line === "" || line.startsWith("#")) return;
+    const { bench, output, style, history, watch } = this.#options;
+    history.add(line);
+    const work = this.#migrations.follow(() => line.startsWith("{") ? this.#request(line) : bench.execute(text));
+    const { out, error, failure } = await watch(work, () => this.#migrations.figures);
+    output.out(error && !failure ? this.#marked(out) : out);
+    if (failure) output.err(style.red(`miglab: ${oneLine(failure)}`) + "\n");
+    if (bench.session.exitStatus !== undefined) this.#leave(bench.session.exitStatus);
+  }
+
+  async #request(line: string): Promise<Answer> {
+    const { reply } = await this.#options.bench.executeQmp(line);
+    return { out: stringifyJson(reply) + "\n", error: false };
+  }
+
+  /** The line of the text that says what went wrong, in red. */
+  #marked(out: string): string {
+    const what = complaintOf(out);
+    const red = this.#options.style.red;
+    return out.split("\n").map((line) => line === what || line === `Error: ${what}` ? red(line) : line).join("\n");
+  }
+
+  #complete(line: string): [string[], string] {
+    let found: Completion;
+    try {
+      found = completeLine(line, this.#options.bench);
+    } catch {
+      return [[], line]; // Tab never ends the console
+    }
+    if (found.candidates.length === 0 && found.hint) this.#notice(this.#options.style.dim(found.hint));
+    return [[...found.candidates], found.typed];
+  }
+
+  #interrupt(): void {
+    const { output } = this.#options;
+    if (this.#busy) {
+      this.#queue.length = 0;
+      if (this.#migrations.running) this.#cancel();
+      return;
+    }
+    const empty = this.#line.line === "";
+    this.#line.write(null, { ctrl: true, name: "e" });
+    output.out("^C\n");
+    if (empty && this.#warned) output.out("(to leave, type quit or press Ctrl-D)\n");
+    this.#warned = empty && !this.#warned;
+    Object.assign(this.#line, { line: "", cursor: 0, prevRows: 0 });
+    this.#prompt();
+  }
+
+  async #cancel(): Promise<void> {
+    const { error, out } = await this.#options.bench.execute("migrate_cancel");
+    if (error) this.#notice(oneLine(out));
+  }
+
+  /** Did a migration in the background end? */
+  #look(): void {
+    if (this.#busy || this.#left) return;
+    const { session } = this.#options.bench;
+    const before = this.#migrations.watched;
+    for (const failure of this.#migrations.ended()) {
+      this.#notice(this.#options.style.red(`miglab: ${oneLine(failure)}`));
+    }
+    const { outgoing, incoming } = session;
+    for (const role of before) {
+      if (role.running || role.status === "failed") continue;
+      const what = role === incoming ? "incoming migration" : "migration";
+      const time = role === outgoing && role.status === "completed" ? ` in ${outgoing.totalTime} ms` : "";
+      this.#notice(this.#options.style.dim(`${what} ${role.status}${time}`));
+    }
+    if (session.exitStatus !== undefined) this.#leave(session.exitStatus);
+  }
+
+  #event(event: { event: string; data?: unknown }): void {
+    if (!this.#options.events) return;
+    this.#notice(this.#options.style.dim(stringifyJson(event)));
+  }
+
+  /** A line above the prompt, without harm to what is being typed. */
+  #notice(text: string): void {
+    if (this.#left) return;
+    this.#options.output.err(`\r\x1b[K${text}\n`);
+    if (!this.#busy) this.#prompt(true);
+  }
+
+  #prompt(keepLine = false): void {
+    this.#line.prompt(keepLine);
+  }
+
+  /** @param inLine the cursor stands behind a prompt: the shell's goes below it */
+  #leave(status: number, inLine = false): void {
+    if (this.#left) return;
+    this.#left = true;
+    if (inLine) this.#options.output.out("\n");
+    this.#end.resolve(status);
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * The program's command line: options every command takes, the guest's options, and what goes for all of them.
+ *
+ * Options stand before or behind the command. Wrong usage is a {@link UsageError}, one line, exit status 2.
+ * @module
+ */
+import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import type { BenchOptions } from "./bench.ts";
+
+/** The person's command line makes no sense. */
+export class UsageError extends Error {
+  override name = "UsageError";
+}
+
+/** For options that may be given several times. */
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
+function collected<Flags extends string>(flags: Flags, description: string) {
+  return [flags, description + "; repeatable", collect] as const;
+}
+
+/** A size in bytes with a suffix; checked for its form here, for its value by whoever uses it. */
+export function sizeArgument(text: string): string {
+  if (!/^(0x[0-9a-f]+|\d+(\.\d*)?|\.\d+)[bkmgtpe]?$/i.test(text)) {
+    throw new InvalidArgumentError("Expected a size such as 256M or 0x11000.");
+  }
+  return text;
+}
+
+const EXAMPLES = `
+Examples:
+  miglab                                          a console on a model guest of 256 MiB; type help
+  miglab -e 'migrate file:/tmp/vm.sav' -e 'info migrate'
+  miglab run save.hmp                             lines of a file; - is standard input
+  miglab --incoming file:/tmp/vm.sav -e 'info status'
+  miglab --guest vm.sav -e 'migrate_set_capability mapped-ram on' -e 'migrate file:new.sav'
+  miglab inspect vm.sav                           what a saved guest holds
+  source <(miglab completions bash)               the Tab key in the shell
+
+Commands at the prompt are those of QEMU's monitor, answered as QEMU 10.0 answers them; a line that starts with { is
+QMP. Lines from a pipe (miglab < FILE) run as miglab run --keep-going - does: no prompt, no echo, on behind an error.
+
+Exit status: 0 done, 1 the operation failed (a line of a script too), 2 wrong usage.`;
+
+/** The root command with its options, without commands and without an action. */
+// deno-lint-ignore explicit-module-boundary-types
+export function rootCommand() {
+  return new Command("miglab")
+    .description("A scriptable workbench for QEMU migration streams. Without a command: the console.")
+    .usage("[options] [command]")
+    .optionsGroup("Guest:")
+    .option("--ram <size>", "RAM of the model guest; what comes in must then fit (default 256M)", sizeArgument)
+    .option("--guest <file>", "begin with a saved guest instead of the model")
+    .option("-S, --stopped", "do not start the guest, as QEMU's -S")
+    .option("--incoming <uri>", "be a destination: a URI such as unix:/tmp/m.sock, or defer")
+    .option(...collected("--content <spec>", "what RAM holds: zero, pattern, random:N, file:PATH@ADDRESS"))
+    .addOption(
+      new Option("--accel <name>", "whose rules capabilities follow").choices(["tcg", "kvm"] as const),
+    )
+    .optionsGroup("Lines:")
+    .option(...collected("-e, --execute <line>", "run this line instead of a console"))
+    .option("--events", "show QMP events as they come (the console)")
+    .optionsGroup("Everywhere:")
+    .option(...collected("--plugin <module>", "load a plugin, a path or a URL"))
+    .option("--json", "the result as JSON; one object a line for lines that are run")
+    .addOption(
+      new Option("--color <when>", "colours").choices(["auto", "always", "never"] as const).default("auto" as const),
+    )
+    .option("-v, --verbose", "say more; a stack trace where something fails")
+    .option("-q, --quiet", "no banner, no progress")
+    .helpOption("-h, --help", "this help; miglab help COMMAND for one command")
+    .addHelpText("after", EXAMPLES);
+}
+
+/** The root command. */
+export type Root = ReturnType<typeof rootCommand>;
+
+/** Values of its options. */
+export type RootOptions = ReturnType<Root["opts"]>;
+
+/** Those of {@link RootOptions} that only mean something where a guest is opened. */
+const GUEST_OPTIONS = ["ram", "guest", "stopped", "incoming", "content", "accel", "execute", "events"] as const;
+
+/** @throws {UsageError} when an option was given that means nothing here */
+export function refuse(root: Root, command: string, names: readonly (keyof RootOptions)[] = GUEST_OPTIONS): void {
+  for (const name of names) {
+    if (root.getOptionValueSource(name) !== "cli") continue;
+    const flags = root.options.find((option) => option.attributeName() === name)!.long;
+    throw new UsageError(`option '${flags}' does not go with '${command}'`);
+  }
+}
+
+/**
+ * The guest's options as a workbench takes them.
+ * @throws {UsageError} when two of them contradict each other
+ */
+export function benchOptions(options: RootOptions): BenchOptions {
+  const { ram, guest, stopped, incoming, content, accel, plugin } = options;
+  if (guest !== undefined) {
+    for (const [flag, given] of Object.entries({ "--ram": ram, "--content": content, "--incoming": incoming })) {
+      if (given !== undefined) throw new UsageError(`option '--guest' cannot be used with option '${flag}'`);
+    }
+  }
+  return { ram, guest, stopped, incoming, content, accel, plugins: plugin };
+}

@@ -1,0 +1,197 @@
+/**
+ * Completion scripts for shells: commands, options, values that are one of a few words, and files for everything else. The
+ * script holds all it needs, so that the Tab key starts no program.
+ *
+ * Sources of the forms: bash(1) "Programmable Completion", zshcompsys(1) `_arguments`, fish complete(1).
+ * @module
+ */
+import type { CommandUnknownOpts } from "@commander-js/extra-typings";
+
+/** How the description of an option ends that may be given several times. */
+const REPEATABLE = "; repeatable";
+
+/** Shells there is a script for. */
+export type Shell = "bash" | "zsh" | "fish";
+
+/** An option as the command line has it. */
+export interface OptionShape {
+  readonly short?: string;
+  readonly long?: string;
+  readonly description: string;
+  /** A value follows; its name. */
+  readonly value?: string;
+  readonly choices?: readonly string[];
+  readonly repeatable: boolean;
+}
+
+/** A command: its options, and what its arguments may be. */
+export interface CommandShape {
+  readonly name: string;
+  readonly description: string;
+  readonly options: readonly OptionShape[];
+  /** Values of the argument, where they are few; else files when `files`. */
+  readonly choices: readonly string[];
+  readonly files: boolean;
+}
+
+/** The whole program. */
+export interface ProgramShape extends CommandShape {
+  readonly commands: readonly CommandShape[];
+}
+
+/** Read the shape off a program. */
+export function shapeOf(root: CommandUnknownOpts): ProgramShape {
+  return { ...commandShape(root), commands: root.commands.map(commandShape) };
+}
+
+function commandShape(command: CommandUnknownOpts): CommandShape {
+  return {
+    name: command.name(),
+    description: firstSentence(command.summary() || command.description()),
+    options: command.createHelp().visibleOptions(command).map((option) => ({
+      short: option.short,
+      long: option.long,
+      description: firstSentence(option.description),
+      value: option.required || option.optional
+        ? /<([^>]+)>|\[([^\]]+)\]/.exec(option.flags)?.[1] ?? "value"
+        : undefined,
+      choices: option.argChoices,
+      repeatable: option.description.endsWith(REPEATABLE),
+    })),
+    choices: command.registeredArguments.flatMap((argument) => argument.argChoices ?? []),
+    files: command.registeredArguments.some((argument) => !argument.argChoices),
+  };
+}
+
+function firstSentence(text: string): string {
+  return text.replace(/[.;:].*$/s, "").replace(/\s+/g, " ");
+}
+
+/** The script for one shell. */
+export function completionScript(shell: Shell, program: ProgramShape): string {
+  return { bash, zsh, fish }[shell](program);
+}
+
+const flagsOf = ({ short, long }: OptionShape) => [short, long].filter((flag) => flag !== undefined);
+
+function bash({ name, options, commands }: ProgramShape): string {
+  const all = [...options, ...commands.flatMap((command) => command.options)];
+  const withValue = all.filter(({ value }) => value);
+  const chosen = withValue.filter(({ choices }) => choices);
+  const free = withValue.filter(({ choices }) => !choices);
+  const words = (list: readonly OptionShape[]) => list.flatMap(flagsOf).join(" ");
+  const patterns = (list: readonly OptionShape[]) => [...new Set(list.flatMap(flagsOf))].join("|");
+  const lines = [
+    `# bash completion of ${name}: source <(${name} completions bash)`,
+    `_${name}() {`,
+    "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command= words= i",
+    "  # --option=value arrives as three words",
+    "  if [[ $cur == = ]]; then cur=; elif [[ $prev == = ]]; then prev=${COMP_WORDS[COMP_CWORD-2]}; fi",
+    "  for ((i = 1; i < COMP_CWORD; i++)); do",
+    "    case ${COMP_WORDS[i]} in",
+    `      ${patterns(withValue)}) ((i++)) ;;`,
+    `      ${commands.map((command) => command.name).join("|")}) command=\${COMP_WORDS[i]}; break ;;`,
+    "    esac",
+    "  done",
+    "  COMPREPLY=()",
+    "  case $prev in",
+    ...chosen.map((option) => `    ${flagsOf(option).join("|")}) words="${option.choices!.join(" ")}" ;;`),
+    `    ${patterns(free)}) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;`,
+    "    *)",
+    "      case $command in",
+    ...commands.map((command) =>
+      `        ${command.name}) words="${[...command.choices, words(command.options), words(options)].join(" ")}" ;;`
+    ),
+    `        *) words="${commands.map((command) => command.name).join(" ")} help ${words(options)}" ;;`,
+    "      esac",
+    "      case $command:$cur in",
+    "        *:-*) ;;",
+    ...commands.filter(({ files }) => files).map((command) =>
+      `        ${command.name}:*) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;`
+    ),
+    "        *) words=$(printf '%s\\n' $words | grep -v '^-') ;;",
+    "      esac ;;",
+    "  esac",
+    '  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")',
+    "}",
+    `complete -F _${name} ${name}`,
+  ];
+  return lines.join("\n") + "\n";
+}
+
+function zsh({ name, options, commands }: ProgramShape): string {
+  const lines = [
+    `#compdef ${name}`,
+    `# zsh completion of ${name}: a file _${name} in a directory of $fpath`,
+    `_${name}() {`,
+    "  local context state state_descr line",
+    "  typeset -A opt_args",
+    "  local -a everywhere=(",
+    ...options.flatMap(zshOption).map((spec) => `    ${spec}`),
+    "  )",
+    "  _arguments -C $everywhere '1:command:->command' '*::argument:->argument'",
+    "  case $state in",
+    "    command)",
+    "      local -a commands=(",
+    ...commands.map((command) => `        ${quoted(`${command.name}:${command.description}`)}`),
+    "      )",
+    "      _describe command commands ;;",
+    "    argument)",
+    "      case $line[1] in",
+    ...commands.map((command) => {
+      const rest = command.choices.length > 0
+        ? quoted(`1:argument:(${command.choices.join(" ")})`)
+        : quoted(command.files ? "*:file:_files" : "*: :");
+      return `        ${command.name}) _arguments $everywhere ${
+        [...command.options.flatMap(zshOption), rest].join(" ")
+      } ;;`;
+    }),
+    "      esac ;;",
+    "  esac",
+    "}",
+    `if [ "$funcstack[1]" = _${name} ]; then _${name} "$@"; else compdef _${name} ${name}; fi`,
+  ];
+  return lines.join("\n") + "\n";
+}
+
+function zshOption(option: OptionShape): string[] {
+  const text = option.description.replace(/[[\]:\\]/g, "\\$&");
+  const action = option.choices ? `(${option.choices.join(" ")})` : "_files";
+  const value = option.value ? `:${option.value}:${action}` : "";
+  return flagsOf(option).map((flag) => quoted(`${option.repeatable ? "*" : ""}${flag}[${text}]${value}`));
+}
+
+function fish({ name, options, commands }: ProgramShape): string {
+  const seen = (command: CommandShape) => `-n '__fish_seen_subcommand_from ${command.name}'`;
+  const lines = [
+    `# fish completion of ${name}: ~/.config/fish/completions/${name}.fish`,
+    `complete -c ${name} -f`,
+    ...options.map((option) => `complete -c ${name} ${fishOption(option)}`),
+    ...commands.map((command) =>
+      `complete -c ${name} -n __fish_use_subcommand -a ${command.name} -d ${quoted(command.description)}`
+    ),
+    ...commands.flatMap((command) => [
+      ...(command.files ? [`complete -c ${name} ${seen(command)} -F`] : []),
+      ...(command.choices.length > 0
+        ? [`complete -c ${name} ${seen(command)} -a ${quoted(command.choices.join(" "))}`]
+        : []),
+      ...command.options.map((option) => `complete -c ${name} ${seen(command)} ${fishOption(option)}`),
+    ]),
+  ];
+  return lines.join("\n") + "\n";
+}
+
+function fishOption({ short, long, description, value, choices }: OptionShape): string {
+  const parts = [];
+  if (short) parts.push(`-s ${short.slice(1)}`);
+  if (long) parts.push(`-l ${long.slice(2)}`);
+  if (choices) parts.push(`-x -a ${quoted(choices.join(" "))}`);
+  else if (value) parts.push("-r -F");
+  parts.push(`-d ${quoted(description)}`);
+  return parts.join(" ");
+}
+
+/** In single quotes, for all three shells. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
