@@ -12,7 +12,11 @@
  * @module
  */
 import { readFileSync } from "node:fs";
+import { type Image, openImage as openWith, type OpenImageOptions } from "./containers/image.ts";
 import type { Plugin } from "./core/plugin.ts";
+import { combine as combinePlugins } from "./core/registry.ts";
+import { inspectImage } from "./reports/inspect.ts";
+import { inspectText } from "./reports/inspect_text.ts";
 import type { Transport } from "./core/transport.ts";
 import { type Assembly, Workbench as Core, type WorkbenchOptions } from "./core/workbench.ts";
 import { backgroundSnapshot } from "./plugins/background_snapshot.ts";
@@ -76,12 +80,29 @@ async function importPlugin(specifier: string): Promise<Plugin> {
   return plugin;
 }
 
+/**
+ * Open a saved guest: a path, "-" for standard input, bytes, or a source. Nothing is loaded; pages are read when asked for.
+ * A file that is damaged further on opens all the same: see {@link Image.fault}.
+ * @throws {TransportError} when the file cannot be opened or read
+ * @throws {StreamError} when it does not begin as a stream
+ */
+export async function openImage(
+  input: Parameters<typeof openWith>[0],
+  options: OpenImageOptions = {},
+): Promise<Image> {
+  return await openWith(input, { tables: combinePlugins(DEFAULT_PLUGINS).tables, ...options });
+}
+
 /** What {@link Workbench.open} puts together. */
 export const DEFAULT_ASSEMBLY: Assembly = Object.freeze<Assembly>({
   plugins: DEFAULT_PLUGINS,
   transports: DEFAULT_TRANSPORTS,
   importPlugin,
   readFile: (path) => readFileSync(path),
+  async inspect(path) {
+    await using image = await openImage(path);
+    return inspectText(image, await inspectImage(image));
+  },
 });
 
 /** A virtual machine with its monitor, and everything that belongs to it. */
@@ -95,6 +116,16 @@ export class Workbench extends Core {
   }
 }
 
+export type {
+  Image,
+  ImageBlock,
+  ImageSection,
+  ImageStream,
+  ImageWarning,
+  OpenImageOptions,
+} from "./containers/image.ts";
+export { inspectImage, type InspectOptions, type InspectReport } from "./reports/inspect.ts";
+export { inspectText, type InspectTextOptions } from "./reports/inspect_text.ts";
 export type { Assembly, ExecuteResult, MigrateOptions, MigrationProgress, WorkbenchOptions } from "./core/workbench.ts";
 export type { CapabilityName, CapabilityNames } from "./core/capabilities.ts";
 export type { ParameterName, ParameterTypes } from "./core/parameters.ts";
