@@ -81,6 +81,7 @@ function statistics(session: Session): MigrationInfo {
   const { outgoing, guest } = session;
   const { counters, times } = outgoing;
   const stopped = outgoing.status === "completed" || inPostcopy(outgoing.status);
+  const early = outgoing.stoppedFirst ? counters.precopyBytes : 0;
   const remaining = outgoing.status === "completed" ? 0 : Math.max(0, counters.remaining);
   return {
     "total-time": outgoing.totalTime,
@@ -100,8 +101,8 @@ function statistics(session: Session): MigrationInfo {
       "page-size": guest.targetPageSize,
       "multifd-bytes": counters.multifdBytes,
       "pages-per-second": outgoing.pagesPerSecond,
-      "precopy-bytes": counters.precopyBytes,
-      "downtime-bytes": counters.downtimeBytes,
+      "precopy-bytes": counters.precopyBytes - early,
+      "downtime-bytes": counters.downtimeBytes + early,
       "postcopy-bytes": counters.postcopyBytes,
       "dirty-sync-missed-zero-copy": 0,
     },
@@ -146,10 +147,16 @@ export function formatMigrationInfo(info: MigrationInfo, session: Session): stri
   if (info["xbzrle-cache"]) lines.push(...xbzrleLines(info["xbzrle-cache"]));
   const addresses = session.incoming.addresses;
   if (info["socket-address"]) {
-    const uris = addresses.map((address) => "\t" + transportOf(address, session.transports).format(address));
+    const uris = addresses.map((address) => "\t" + socketUri(address, session));
     lines.push("socket address: [", ...uris, "]");
   }
   return lines.join("\n") + "\n";
+}
+
+/** Where to connect to, without the options a URI may carry (QEMU: socket_uri). */
+function socketUri(address: MigrateAddress, session: Session): string {
+  if ("type" in address && address.type === "inet") return `tcp:${address.host}:${address.port}`;
+  return transportOf(address, session.transports).format(address);
 }
 
 function statusLines(info: MigrationInfo): string[] {

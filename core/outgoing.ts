@@ -49,6 +49,7 @@ export class Outgoing {
   #abort = new AbortController();
   #pauseEnd: (() => void) | undefined;
   #oldState: RunState | undefined;
+  #stoppedFirst = false;
   #started = 0;
   #stoppedAt = 0;
   #settled: Promise<void> = Promise.resolve();
@@ -73,6 +74,11 @@ export class Outgoing {
   /** A migration is under way: no new one, no change of capabilities. */
   get running(): boolean {
     return !atRest(this.#status);
+  }
+
+  /** The guest was stopped before the first page: all of it counts as downtime. */
+  get stoppedFirst(): boolean {
+    return this.#stoppedFirst;
   }
 
   /** Resolves when everything about the last migration is over, its channel closed; never rejects. */
@@ -105,6 +111,8 @@ export class Outgoing {
     this.#reset();
     this.#set("setup");
     const connection = this.#connect(to, monitor);
+    // looked at in #drive, a turn later: until then a refusal is nobody's
+    if (connection instanceof Promise) connection.catch(() => {});
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#settled = promise;
     this.#drive(connection).then(resolve, (error) => {
@@ -186,6 +194,7 @@ export class Outgoing {
     this.#abort = new AbortController();
     this.#channel = undefined;
     this.#oldState = undefined;
+    this.#stoppedFirst = false;
     this.#started = performance.now();
     this.error = undefined;
     this.counters = newCounters();
@@ -204,7 +213,7 @@ export class Outgoing {
       const channel = to.transport.connect(to.address, session.transportContext(monitor));
       if (!(channel instanceof Promise)) {
         this.#channel = channel;
-        if (session.parameter("mode") === "cpr-reboot") this.#stopGuest("finish-migrate");
+        this.#stopForReboot();
       }
       return channel;
     } catch (error) {
@@ -217,27 +226,27 @@ export class Outgoing {
   }
 
   async #drive(connection: Channel | Promise<Channel>): Promise<void> {
+    const signal = this.#abort.signal;
     // the answer to the command goes first
     await new Promise<void>((resolve) => setTimeout(resolve, 0));
-    const signal = this.#abort.signal;
     let channel: Channel;
     try {
       channel = await connection;
     } catch (error) {
-      if (!signal.aborted) {
-        this.#fail((error as Error).message);
-        this.#set("failed");
-        this.#reportFailure(error);
-      }
+      // cancelled while connecting: that migration is over, and perhaps the next one has begun
+      if (signal.aborted) return;
+      this.#fail((error as Error).message);
+      this.#set("failed");
+      this.#reportFailure(error);
       return;
     }
-    if (signal.aborted) {
-      if (this.#channel === undefined) channel.abort();
-      await this.#end(channel, "cancelled");
-      return;
+    if (signal.aborted && this.#channel !== channel) {
+      channel.abort();
+      return await channel.close();
     }
+    if (signal.aborted) return await this.#end(channel, "cancelled");
     this.#channel = channel;
-    if (this.#session.parameter("mode") === "cpr-reboot") this.#stopGuest("finish-migrate");
+    this.#stopForReboot();
     try {
       await saveGuest(this.#request(channel));
       signal.throwIfAborted();
@@ -302,6 +311,12 @@ export class Outgoing {
     this.#oldState = this.#session.runState;
     this.#stoppedAt = performance.now();
     this.#session.forceState(state);
+  }
+
+  #stopForReboot(): void {
+    if (this.#session.parameter("mode") !== "cpr-reboot") return;
+    this.#stopGuest("finish-migrate");
+    this.#stoppedFirst = true;
   }
 
   async #switchover(): Promise<void> {

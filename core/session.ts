@@ -65,6 +65,8 @@ export interface SessionOptions {
   readonly package?: string;
   readonly inspect?: InspectHook;
   readonly loadPlugin?: PluginHook;
+  /** Hears lines for stderr from the very start. */
+  readonly report?: (line: string) => void;
 }
 
 /** One virtual machine under a monitor. */
@@ -100,6 +102,7 @@ export class Session {
   /** @throws {CommandError} for properties that do not exist or break a rule */
   constructor(options: SessionOptions) {
     this.options = options;
+    if (options.report) this.onReport(options.report);
     this.#registry = options.registry;
     this.transports = options.transports;
     this.strict = options.strict ?? false;

@@ -157,7 +157,6 @@ export class Workbench implements AsyncDisposable {
       inspect: options.inspect ?? assembly.inspect,
       loadPlugin: pluginLoader(assembly),
     });
-    if (options.report) session.onReport(options.report);
     const bench = new this(session);
     if (options.guest !== undefined && guest.savedRunState !== undefined) {
       const ran = guest.savedRunState === "running";
