@@ -316,9 +316,8 @@ export function parseJson(text: string): unknown {
 export function stringifyJson(value: unknown): string {
   switch (typeof value) {
     case "string":
-      // deno-lint-ignore no-control-regex
       return JSON.stringify(value).replace(
-        /[^\x00-\x7e]/g,
+        /[\u007f-\uffff]/g,
         (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"),
       );
     case "bigint":

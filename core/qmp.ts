@@ -11,7 +11,7 @@
  */
 import { CommandError, TransportError } from "../stream/errors.ts";
 import type { Command, Monitor } from "./command.ts";
-import { FdTable } from "./fds.ts";
+import type { FdTable } from "./fds.ts";
 import { runHmp } from "./hmp.ts";
 import { JsonFloat, type JsonItem, JsonStream, stringifyJson } from "./json.ts";
 import { array, check, INT, object, STRING } from "./schema.ts";
