@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import { CommandError, holdPath, Workbench } from "../../mod.ts";
+
+const directory = Deno.makeTempDirSync();
+globalThis.addEventListener("unload", () => Deno.removeSync(directory, { recursive: true }));
+
+Deno.test("a saved guest comes back as it was", async () => {
+  const file = `${directory}/vm.sav`;
+  await using source = await Workbench.open({ ram: "8M", content: "random:seed=7,at=1M,bytes=2M" });
+  await source.setCapability("mapped-ram", true);
+  const info = await source.migrate(`file:${file}`);
+  assert.equal(info.status, "completed");
+  const before = await source.hmp("xp/4xg 0x100000");
+  await using copy = await Workbench.open({ guest: file });
+  assert.equal(await copy.hmp("xp/4xg 0x100000"), before);
+  assert.equal(await copy.hmp("info status"), "VM status: running\n");
+  assert.doesNotMatch(before, /0x0000000000000000 0x0000000000000000/);
+});
+
+Deno.test("progress goes to a hundred percent", async () => {
+  await using bench = await Workbench.open({ ram: "8M" });
+  const percents: number[] = [];
+  await bench.migrate(`file:${directory}/progress`, { onProgress: ({ percent }) => percents.push(percent) });
+  assert.equal(percents.at(-1), 100);
+});
+
+Deno.test("a signal cancels, and the guest goes on", async () => {
+  await using bench = await Workbench.open({ ram: "64M", content: "random:seed=1,bytes=32M" });
+  await bench.setParameter("max-bandwidth", 1 << 20);
+  const abort = new AbortController();
+  setTimeout(() => abort.abort(), 50);
+  await assert.rejects(bench.migrate(`file:${directory}/cancelled`, { signal: abort.signal }), /cancelled/);
+  assert.equal(bench.info().status, "cancelled");
+  assert.equal(bench.session.runState, "running");
+});
+
+Deno.test("migrate() rejects with the reason", async () => {
+  await using bench = await Workbench.open({ ram: "1M" });
+  await assert.rejects(
+    bench.migrate(`unix:${directory}/nobody`),
+    /Failed to connect to '.*nobody': No such file or directory/,
+  );
+  await assert.rejects(bench.migrate(`file:${directory}/no/f`), /Could not create '.*': No such file or directory/);
+});
+
+Deno.test("migrate() takes QMP's channels", async () => {
+  await using bench = await Workbench.open({ ram: "1M" });
+  const addr = { transport: "file", filename: `${directory}/channels`, offset: 4096 } as const;
+  assert.equal((await bench.migrate({ channels: [{ "channel-type": "main", addr }] })).status, "completed");
+});
+
+Deno.test("hmp() throws what the monitor prints, and why a migration in the foreground failed", async () => {
+  await using bench = await Workbench.open({ ram: "1M" });
+  await assert.rejects(bench.hmp("foo"), { name: "CommandError", message: "unknown command: 'foo'" });
+  await assert.rejects(bench.hmp("migrate foo:"), { message: "unknown migration protocol: foo:" });
+  await assert.rejects(bench.hmp(`migrate unix:${directory}/nobody`), /Failed to connect/);
+});
+
+Deno.test("execute() never throws for what a person types", async () => {
+  await using bench = await Workbench.open({ ram: "1M" });
+  assert.deepEqual(await bench.execute("nope"), { out: "unknown command: 'nope'\n", error: true });
+  const failed = await bench.execute(`migrate unix:${directory}/nobody`);
+  assert.equal(failed.error, false);
+  assert.match(failed.failure!, /Failed to connect/);
+});
+
+Deno.test("QMP names work at the console, with hyphen or underscore", async () => {
+  await using bench = await Workbench.open({ ram: "1M" });
+  assert.equal(await bench.hmp("query_status"), "VM status: running\n");
+  assert.equal(await bench.hmp('migrate-set-parameters {"multifd-channels": 5}'), "{}\n".slice(3));
+  assert.equal(bench.parameter("multifd-channels"), 5);
+  assert.equal(await bench.hmp("query-fdsets"), "[]\n");
+  await bench.hmp("migrate-set-capability events on");
+  assert.equal(bench.capability("events"), true);
+});
+
+Deno.test("a descriptor goes with the line that names it", async () => {
+  await using bench = await Workbench.open({ ram: "1M" });
+  const { O_WRONLY, O_CREAT } = (await import("node:fs")).constants;
+  await bench.hmp("getfd out", { fd: holdPath(`${directory}/byfd`, O_WRONLY | O_CREAT) });
+  await bench.hmp("migrate fd:out");
+  assert(Deno.statSync(`${directory}/byfd`).size > 1000);
+});
+
+Deno.test("events can be awaited", async () => {
+  await using bench = await Workbench.open({ ram: "1M" });
+  const first = bench.events()[Symbol.asyncIterator]().next();
+  await bench.qmp("stop");
+  assert.equal((await first).value.event, "STOP");
+});
+
+Deno.test("a load that does not fit says so and leaves a destination that failed", async () => {
+  const file = `${directory}/small`;
+  await using source = await Workbench.open({ ram: "4M" });
+  await source.migrate(`file:${file}`);
+  await using strict = await Workbench.open({ ram: "8M", incoming: "defer" });
+  await assert.rejects(strict.migrateIncoming(`file:${file}`), /Size mismatch: pc\.ram: 0x400000 != 0x800000/);
+  assert.equal(strict.info().status, "failed");
+  await using lenient = await Workbench.open({ incoming: "defer" });
+  assert.equal((await lenient.migrateIncoming(`file:${file}`)).status, "completed");
+  assert.equal(lenient.session.guest.memory.block("pc.ram")!.usedLength, 4 << 20);
+});
+
+Deno.test("names are checked by the compiler", async () => {
+  await using bench = await Workbench.open({ ram: "1M" });
+  await assert.rejects(async () => {
+    // @ts-expect-error: not a capability
+    await bench.setCapability("maped-ram", true);
+  }, CommandError);
+  await assert.rejects(async () => {
+    // @ts-expect-error: not a parameter
+    await bench.setParameter("multifd-chanels", 8);
+  }, CommandError);
+  await assert.rejects(async () => {
+    // @ts-expect-error: not a value of it
+    await bench.setParameter("mode", "fast");
+  }, CommandError);
+});
+
+Deno.test("options that do not go together are one clear line", async () => {
+  await assert.rejects(Workbench.open({ ram: "0" }), RangeError);
+  await assert.rejects(Workbench.open({ uuid: "x" }), /failed to parse UUID/);
+  await assert.rejects(Workbench.open({ globals: { nope: "on" } }), /Property 'migration.nope' not found/);
+  await assert.rejects(
+    Workbench.open({ guest: `${directory}/absent` }),
+    /Could not open '.*absent': No such file or directory/,
+  );
+});
