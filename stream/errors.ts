@@ -19,6 +19,16 @@ export function hex(offset: number | bigint): string {
   return "0x" + offset.toString(16);
 }
 
+/** Text that may come from the stream, made fit for one line: control characters spelled out, long ones cut. */
+function oneLine(text: string): string {
+  // deno-lint-ignore no-control-regex
+  const clean = text.replace(/[\x00-\x1f\x7f-\x9f]/g, (c) => "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"));
+  return clean.length > LINE_LIMIT ? clean.slice(0, LINE_LIMIT) + "..." : clean;
+}
+
+/** Characters of one part of a message; QEMU's longest sentence has under 200. */
+const LINE_LIMIT = 240;
+
 /** Where and what, for a {@link StreamError}. */
 export interface StreamErrorOptions {
   /** Name of the channel: "main", "multifd 0". */
@@ -49,8 +59,10 @@ export class StreamError extends Error {
    * @param action what was being done: "Cannot read section footer"
    */
   constructor(action: string, options: StreamErrorOptions) {
-    const parts = [options.found, options.expected && `expected ${options.expected}`].filter(Boolean);
-    const said = options.qemu?.length ? ` (QEMU: ${options.qemu.join("; ")})` : "";
+    const parts = [options.found && oneLine(options.found), options.expected && `expected ${options.expected}`].filter(
+      Boolean,
+    );
+    const said = options.qemu?.length ? ` (QEMU: ${options.qemu.map(oneLine).join("; ")})` : "";
     super(
       `${action} at offset ${hex(options.offset)} in "${options.channel}"` +
         (parts.length ? ": " + parts.join(", ") : "") + said,
@@ -60,7 +72,7 @@ export class StreamError extends Error {
     this.offset = options.offset;
     this.found = options.found;
     this.expected = options.expected;
-    this.qemu = options.qemu ?? [];
+    this.qemu = options.qemu?.map(oneLine) ?? [];
     this.reason = options.reason ?? "Invalid argument";
   }
 }
