@@ -81,14 +81,31 @@ export type Root = ReturnType<typeof rootCommand>;
 export type RootOptions = ReturnType<Root["opts"]>;
 
 /** Those of {@link RootOptions} that only mean something where a guest is opened. */
-const GUEST_OPTIONS = ["ram", "guest", "stopped", "incoming", "content", "accel", "execute", "events"] as const;
+const GUEST_OPTIONS: readonly string[] = [
+  "ram",
+  "guest",
+  "stopped",
+  "incoming",
+  "content",
+  "accel",
+  "execute",
+  "events",
+] satisfies (keyof RootOptions)[];
 
-/** @throws {UsageError} when an option was given that means nothing here */
-export function refuse(root: Root, command: string, names: readonly (keyof RootOptions)[] = GUEST_OPTIONS): void {
-  for (const name of names) {
-    if (root.getOptionValueSource(name) !== "cli") continue;
-    const flags = root.options.find((option) => option.attributeName() === name)!.long;
-    throw new UsageError(`option '${flags}' does not go with '${command}'`);
+/** What commands that open a guest do not take after all. */
+const REFUSED: Readonly<Record<string, readonly string[]>> = { run: ["execute", "events"] };
+
+/** Whether an option of the root means something to a command. */
+export function takes(command: string, option: string): boolean {
+  return !(REFUSED[command] ?? GUEST_OPTIONS).includes(option);
+}
+
+/** @throws {UsageError} when an option was given that means nothing to this command */
+export function refuseOthers(root: Root, command: string): void {
+  for (const option of root.options) {
+    const name = option.attributeName() as keyof RootOptions;
+    if (takes(command, name) || root.getOptionValueSource(name) !== "cli") continue;
+    throw new UsageError(`option '${option.long}' does not go with '${command}'`);
   }
 }
 

@@ -75,7 +75,15 @@ function prepare(root: Root, context: Context): void {
   root
     .version(`miglab ${tools.version}`, "--version", "the program's version")
     .exitOverride()
-    .configureOutput({ writeOut: output.out, writeErr: output.err, outputError: () => {} });
+    .configureOutput({
+      writeOut: output.out,
+      writeErr: output.err,
+      outputError: () => {}, // said by fail()
+      // commander would read the environment, and so ask for leave to
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+    .helpCommand("help [command]", "help for a command");
   for (const command of COMMANDS) command(root, context);
 }
 

@@ -15,16 +15,20 @@ export type Shell = "bash" | "zsh" | "fish";
 
 /** An option as the command line has it. */
 export interface OptionShape {
+  /** As the program calls it: "keepGoing". */
+  readonly name: string;
   readonly short?: string;
   readonly long?: string;
   readonly description: string;
   /** A value follows; its name. */
   readonly value?: string;
   readonly choices?: readonly string[];
+  /** The value is the name of a file. */
+  readonly file: boolean;
   readonly repeatable: boolean;
 }
 
-/** A command: its options, and what its arguments may be. */
+/** A command: all options it takes, and what its arguments may be. */
 export interface CommandShape {
   readonly name: string;
   readonly description: string;
@@ -39,28 +43,50 @@ export interface ProgramShape extends CommandShape {
   readonly commands: readonly CommandShape[];
 }
 
-/** Read the shape off a program. */
-export function shapeOf(root: CommandUnknownOpts): ProgramShape {
-  return { ...commandShape(root), commands: root.commands.map(commandShape) };
+/** Values of these names are files. */
+const FILES = ["file", "module", "script"];
+
+/**
+ * Read the shape off a program.
+ * @param takes whether a command takes an option of the root, by the names of both
+ */
+export function shapeOf(root: CommandUnknownOpts, takes: (command: string, option: string) => boolean): ProgramShape {
+  const everywhere = optionsOf(root);
+  const commands = root.commands.map((command): CommandShape => {
+    const shared = everywhere.filter((option) => takes(command.name(), option.name));
+    const own = optionsOf(command).filter((option) => !everywhere.some(({ name }) => name === option.name));
+    return { ...commandShape(command), options: [...own, ...shared] };
+  });
+  const help = { name: "help", description: "help for a command", options: [], choices: names(commands), files: false };
+  return { ...commandShape(root), options: everywhere, commands: [...commands, help] };
 }
 
-function commandShape(command: CommandUnknownOpts): CommandShape {
+const names = (commands: readonly CommandShape[]) => commands.map(({ name }) => name);
+
+function commandShape(command: CommandUnknownOpts): Omit<CommandShape, "options"> {
+  const values = command.registeredArguments;
   return {
     name: command.name(),
     description: firstSentence(command.summary() || command.description()),
-    options: command.createHelp().visibleOptions(command).map((option) => ({
+    choices: values.flatMap((argument) => argument.argChoices ?? []),
+    files: values.some((argument) => FILES.includes(argument.name())),
+  };
+}
+
+function optionsOf(command: CommandUnknownOpts): OptionShape[] {
+  return command.createHelp().visibleOptions(command).map((option) => {
+    const value = option.required ? /<([^>]+)>/.exec(option.flags)![1] : undefined;
+    return {
+      name: option.attributeName(),
       short: option.short,
       long: option.long,
       description: firstSentence(option.description),
-      value: option.required || option.optional
-        ? /<([^>]+)>|\[([^\]]+)\]/.exec(option.flags)?.[1] ?? "value"
-        : undefined,
+      value,
       choices: option.argChoices,
+      file: value !== undefined && FILES.includes(value),
       repeatable: option.description.endsWith(REPEATABLE),
-    })),
-    choices: command.registeredArguments.flatMap((argument) => argument.argChoices ?? []),
-    files: command.registeredArguments.some((argument) => !argument.argChoices),
-  };
+    };
+  });
 }
 
 function firstSentence(text: string): string {
@@ -76,11 +102,13 @@ const flagsOf = ({ short, long }: OptionShape) => [short, long].filter((flag) =>
 
 function bash({ name, options, commands }: ProgramShape): string {
   const all = [...options, ...commands.flatMap((command) => command.options)];
-  const withValue = all.filter(({ value }) => value);
-  const chosen = withValue.filter(({ choices }) => choices);
-  const free = withValue.filter(({ choices }) => !choices);
-  const words = (list: readonly OptionShape[]) => list.flatMap(flagsOf).join(" ");
   const patterns = (list: readonly OptionShape[]) => [...new Set(list.flatMap(flagsOf))].join("|");
+  const withValue = all.filter(({ value }) => value);
+  const chosen = options.filter(({ choices }) => choices);
+  const files = withValue.filter(({ file }) => file);
+  const free = withValue.filter(({ choices, file }) => !choices && !file);
+  const offer = 'mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames 2>/dev/null; return';
+  const flags = (list: readonly OptionShape[]) => list.flatMap(flagsOf).join(" ");
   const lines = [
     `# bash completion of ${name}: source <(${name} completions bash)`,
     `_${name}() {`,
@@ -90,26 +118,22 @@ function bash({ name, options, commands }: ProgramShape): string {
     "  for ((i = 1; i < COMP_CWORD; i++)); do",
     "    case ${COMP_WORDS[i]} in",
     `      ${patterns(withValue)}) ((i++)) ;;`,
-    `      ${commands.map((command) => command.name).join("|")}) command=\${COMP_WORDS[i]}; break ;;`,
+    `      ${names(commands).join("|")}) command=\${COMP_WORDS[i]}; break ;;`,
     "    esac",
     "  done",
     "  COMPREPLY=()",
     "  case $prev in",
     ...chosen.map((option) => `    ${flagsOf(option).join("|")}) words="${option.choices!.join(" ")}" ;;`),
-    `    ${patterns(free)}) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;`,
+    `    ${patterns(files)}) ${offer} ;;`,
+    `    ${patterns(free)}) return ;;`,
     "    *)",
-    "      case $command in",
-    ...commands.map((command) =>
-      `        ${command.name}) words="${[...command.choices, words(command.options), words(options)].join(" ")}" ;;`
-    ),
-    `        *) words="${commands.map((command) => command.name).join(" ")} help ${words(options)}" ;;`,
-    "      esac",
     "      case $command:$cur in",
-    "        *:-*) ;;",
-    ...commands.filter(({ files }) => files).map((command) =>
-      `        ${command.name}:*) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames; return ;;`
+    ...commands.map((command) => `        ${command.name}:-*) words="${flags(command.options)}" ;;`),
+    `        :-*) words="${flags(options)}" ;;`,
+    `        :*) words="${names(commands).join(" ")}" ;;`,
+    ...commands.map((command) =>
+      `        ${command.name}:*) ${command.files ? offer : `words="${command.choices.join(" ")}"`} ;;`
     ),
-    "        *) words=$(printf '%s\\n' $words | grep -v '^-') ;;",
     "      esac ;;",
     "  esac",
     '  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")',
@@ -126,10 +150,10 @@ function zsh({ name, options, commands }: ProgramShape): string {
     `_${name}() {`,
     "  local context state state_descr line",
     "  typeset -A opt_args",
-    "  local -a everywhere=(",
+    "  local -a root=(",
     ...options.flatMap(zshOption).map((spec) => `    ${spec}`),
     "  )",
-    "  _arguments -C $everywhere '1:command:->command' '*::argument:->argument'",
+    "  _arguments -C $root '1:command:->command' '*::argument:->argument'",
     "  case $state in",
     "    command)",
     "      local -a commands=(",
@@ -142,9 +166,7 @@ function zsh({ name, options, commands }: ProgramShape): string {
       const rest = command.choices.length > 0
         ? quoted(`1:argument:(${command.choices.join(" ")})`)
         : quoted(command.files ? "*:file:_files" : "*: :");
-      return `        ${command.name}) _arguments $everywhere ${
-        [...command.options.flatMap(zshOption), rest].join(" ")
-      } ;;`;
+      return `        ${command.name}) _arguments ${[...command.options.flatMap(zshOption), rest].join(" ")} ;;`;
     }),
     "      esac ;;",
     "  esac",
@@ -156,7 +178,7 @@ function zsh({ name, options, commands }: ProgramShape): string {
 
 function zshOption(option: OptionShape): string[] {
   const text = option.description.replace(/[[\]:\\]/g, "\\$&");
-  const action = option.choices ? `(${option.choices.join(" ")})` : "_files";
+  const action = option.choices ? `(${option.choices.join(" ")})` : option.file ? "_files" : " ";
   const value = option.value ? `:${option.value}:${action}` : "";
   return flagsOf(option).map((flag) => quoted(`${option.repeatable ? "*" : ""}${flag}[${text}]${value}`));
 }
@@ -166,7 +188,7 @@ function fish({ name, options, commands }: ProgramShape): string {
   const lines = [
     `# fish completion of ${name}: ~/.config/fish/completions/${name}.fish`,
     `complete -c ${name} -f`,
-    ...options.map((option) => `complete -c ${name} ${fishOption(option)}`),
+    ...options.map((option) => `complete -c ${name} -n __fish_use_subcommand ${fishOption(option)}`),
     ...commands.map((command) =>
       `complete -c ${name} -n __fish_use_subcommand -a ${command.name} -d ${quoted(command.description)}`
     ),
@@ -181,12 +203,12 @@ function fish({ name, options, commands }: ProgramShape): string {
   return lines.join("\n") + "\n";
 }
 
-function fishOption({ short, long, description, value, choices }: OptionShape): string {
+function fishOption({ short, long, description, value, choices, file }: OptionShape): string {
   const parts = [];
   if (short) parts.push(`-s ${short.slice(1)}`);
   if (long) parts.push(`-l ${long.slice(2)}`);
   if (choices) parts.push(`-x -a ${quoted(choices.join(" "))}`);
-  else if (value) parts.push("-r -F");
+  else if (value) parts.push(file ? "-r -F" : "-x");
   parts.push(`-d ${quoted(description)}`);
   return parts.join(" ");
 }

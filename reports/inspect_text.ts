@@ -198,7 +198,7 @@ function plural(count: number, noun: string): string {
 }
 
 /** Names come from the file: nothing in them may move the cursor. */
-function printable(name: string): string {
+export function printable(name: string): string {
   // deno-lint-ignore no-control-regex -- they are what must not get through
   return name.replace(/[\x00-\x1f\x7f-\x9f]/g, (char) => "\\x" + char.charCodeAt(0).toString(16).padStart(2, "0"));
 }

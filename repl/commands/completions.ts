@@ -3,7 +3,7 @@
  * @module
  */
 import { Argument } from "@commander-js/extra-typings";
-import { refuse } from "../options.ts";
+import { refuseOthers, takes } from "../options.ts";
 import type { CommandModule } from "../program.ts";
 
 const DETAILS = `
@@ -15,12 +15,13 @@ Examples:
 /** Declares `completions`. */
 export const completionsCommand: CommandModule = (root, context) => {
   root.command("completions")
+    .summary("a script for the Tab key of a shell")
     .description("Print a script that completes miglab's command line in a shell.")
     .addArgument(new Argument("<shell>", "the shell").choices(["bash", "zsh", "fish"] as const))
     .addHelpText("after", DETAILS)
     .action(async (shell) => {
-      refuse(root, "completions");
+      refuseOthers(root, "completions");
       const { completionScript, shapeOf } = await import("../shell_completion.ts");
-      context.output.out(completionScript(shell, shapeOf(root)));
+      context.output.out(completionScript(shell, shapeOf(root, takes)));
     });
 };

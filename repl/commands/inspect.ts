@@ -3,7 +3,7 @@
  * @module
  */
 import type { Style } from "../colour.ts";
-import { refuse, sizeArgument } from "../options.ts";
+import { refuseOthers, sizeArgument } from "../options.ts";
 import { describeError, oneLine, ReaderGone } from "../output.ts";
 import type { CommandModule, Context } from "../program.ts";
 
@@ -63,10 +63,10 @@ export const inspectCommand: CommandModule = (root, context) => {
     ])
     .option("--sections", "a line for each section")
     .option("--device <name>", "only this device, with its fields")
-    .option("--pages", "with --json: the ranges of pages that are data")
+    .option("--pages", "list the ranges of pages that are data (with --json)")
     .addHelpText("after", DETAILS)
     .action(async (file, { channel, ...options }) => {
-      refuse(root, "inspect");
+      refuseOthers(root, "inspect");
       const request = { ...options, channels: channel, plugins: root.opts().plugin };
       let failure: string | undefined;
       try {

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Bench } from "../bench.ts";
-import { benchOptions, refuse, UsageError } from "../options.ts";
+import { benchOptions, refuseOthers, UsageError } from "../options.ts";
 import type { CommandModule, Context } from "../program.ts";
 import type { Watch } from "../watch.ts";
 
@@ -29,7 +29,7 @@ export const runCommand: CommandModule = (root, context) => {
     .option("--keep-going", "go on behind a line that failed, and behind a script that failed")
     .addHelpText("after", DETAILS)
     .action(async (scripts, { keepGoing }) => {
-      refuse(root, "run", ["execute", "events"]);
+      refuseOthers(root, "run");
       if (scripts.filter((name) => name === "-").length > 1) {
         throw new UsageError("standard input can be read only once");
       }
