@@ -14,11 +14,12 @@
 import { readFileSync } from "node:fs";
 import { type Image, openImage as openWith, type OpenImageOptions } from "./containers/image.ts";
 import type { Plugin } from "./core/plugin.ts";
+import type { ByteSource } from "./stream/channel.ts";
 import { combine as combinePlugins } from "./core/registry.ts";
 import { inspectImage } from "./reports/inspect.ts";
 import { inspectText } from "./reports/inspect_text.ts";
 import type { Transport } from "./core/transport.ts";
-import { type Assembly, Workbench as Core, type WorkbenchOptions } from "./core/workbench.ts";
+import { AssembledWorkbench, type Assembly, type WorkbenchOptions } from "./core/workbench.ts";
 import { backgroundSnapshot } from "./plugins/background_snapshot.ts";
 import { directIo } from "./plugins/direct_io.ts";
 import { dirtyLimit } from "./plugins/dirty_limit.ts";
@@ -76,7 +77,7 @@ async function importPlugin(specifier: string): Promise<Plugin> {
     typeof value === "object" && value !== null && typeof (value as Plugin).name === "string" &&
     typeof (value as Plugin).help === "string";
   const plugin = [module.default, ...Object.values(module)].find(isPlugin);
-  if (!plugin) throw new TypeError(`Cannot load plugin "${specifier}": the module exports no plugin`);
+  if (!plugin) throw new TypeError("the module exports no plugin");
   return plugin;
 }
 
@@ -87,7 +88,7 @@ async function importPlugin(specifier: string): Promise<Plugin> {
  * @throws {StreamError} when it does not begin as a stream
  */
 export async function openImage(
-  input: Parameters<typeof openWith>[0],
+  input: string | Uint8Array | ByteSource,
   options: OpenImageOptions = {},
 ): Promise<Image> {
   return await openWith(input, { tables: combinePlugins(DEFAULT_PLUGINS).tables, ...options });
@@ -106,7 +107,7 @@ export const DEFAULT_ASSEMBLY: Assembly = Object.freeze<Assembly>({
 });
 
 /** A virtual machine with its monitor, and everything that belongs to it. */
-export class Workbench extends Core {
+export class Workbench extends AssembledWorkbench {
   /**
    * Open one.
    * @throws {CommandError} {TransportError} {StreamError} {RangeError} when the options do not go together or name what is not there
@@ -124,10 +125,27 @@ export type {
   ImageWarning,
   OpenImageOptions,
 } from "./containers/image.ts";
+export { ImageDevice } from "./containers/image.ts";
+export { StoredRam } from "./containers/stored_ram.ts";
+export type { ByteSink, ByteSource } from "./stream/channel.ts";
+export type { SectionType } from "./stream/records.ts";
+export type { SectionPhase } from "./stream/tables.ts";
+export { StreamReader } from "./stream/reader.ts";
+export { StreamWriter } from "./stream/writer.ts";
+export type { VmDescription } from "./stream/vmdesc.ts";
+export type { InspectBlock, InspectDevice } from "./reports/inspect.ts";
+export type { InspectStyle } from "./reports/inspect_text.ts";
 export { inspectImage, type InspectOptions, type InspectReport } from "./reports/inspect.ts";
 export { inspectText, type InspectTextOptions } from "./reports/inspect_text.ts";
-export type { Assembly, ExecuteResult, MigrateOptions, MigrationProgress, WorkbenchOptions } from "./core/workbench.ts";
-export type { CapabilityName, CapabilityNames } from "./core/capabilities.ts";
+export {
+  AssembledWorkbench,
+  type Assembly,
+  type ExecuteResult,
+  type MigrateOptions,
+  type MigrationProgress,
+  type WorkbenchOptions,
+} from "./core/workbench.ts";
+export type { CapabilityChange, CapabilityName, CapabilityNames } from "./core/capabilities.ts";
 export type { ParameterName, ParameterTypes } from "./core/parameters.ts";
 export type { BitmapAlias, NodeAlias } from "./core/bitmap_mapping.ts";
 export type { MigrationInfo, MigrationStats, XbzrleStats } from "./core/migration_info.ts";
@@ -138,14 +156,21 @@ export { complete, type Completion, helpText } from "./core/help.ts";
 export { answerQmp, QmpConnection, type QmpOptions, type QmpReply, runQmp } from "./core/qmp.ts";
 export { JsonFloat, type JsonItem, JsonStream, parseJson, stringifyJson } from "./core/json.ts";
 export { type InspectHook, type PluginHook, QEMU_VERSION, Session, type SessionOptions } from "./core/session.ts";
+export type { MigrationGlobals } from "./core/globals.ts";
+export type { MigrationTimes, Outgoing } from "./core/outgoing.ts";
+export type { Incoming } from "./core/incoming.ts";
+export type { DirtyRate, DirtyRateMode, DirtyRateRequest } from "./core/dirty_rate.ts";
+export type { Destination, MigrationChannel } from "./core/reach.ts";
+export type { DumpFormat } from "./core/dump.ts";
 export { combine, type Registry } from "./core/registry.ts";
 export { CORE_COMMANDS } from "./core/commands.ts";
 export { type Arguments, type Command, type HmpFace, type Monitor, PlainError, type QmpFace } from "./core/command.ts";
-export type { HmpArgument, HmpValues } from "./core/arguments.ts";
+export type { HmpArgument, HmpValues, LineMemory } from "./core/arguments.ts";
 export * as schema from "./core/schema.ts";
+export type { ObjectSchema, Schema, UnionSchema } from "./core/schema.ts";
 export type * from "./core/plugin.ts";
 export type * from "./core/transport.ts";
-export { FdTable, holdNumber, holdPath } from "./core/fds.ts";
+export { type AddedFd, type FdsetDescription, FdTable, holdNumber, holdPath } from "./core/fds.ts";
 export { loadGuest } from "./core/load.ts";
 export { saveGuest } from "./core/save.ts";
 export type { LoadRequest, SaveObserver, SaveRequest } from "./core/dataplane.ts";

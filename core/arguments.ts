@@ -22,8 +22,11 @@ const MAX_WORD = 1023;
 
 /** One declared argument. */
 export interface HmpArgument {
+  /** Key of its value. */
   readonly name: string;
+  /** See the module. */
   readonly type: "string" | "rest" | "onoff" | "flag" | "format" | "int" | "long" | "mib";
+  /** May be missing at the end of the line. */
   readonly optional?: boolean;
   /** The letter of a flag. */
   readonly letter?: string;
@@ -41,6 +44,7 @@ export class LineError extends Error {
 
 /** State the monitor keeps from one line to the next. */
 export interface LineMemory {
+  /** Letter of `/FMT`. */
   format: DumpFormat["format"];
   /** Bytes: 1, 2, 4, 8. */
   size: number;

@@ -9,15 +9,21 @@ import { array, BOOL, object, type Schema, STRING } from "./schema.ts";
 
 /** One bitmap of a node. */
 export interface BitmapAlias {
+  /** On this side. */
   readonly name: string;
+  /** In the stream. At most 255 bytes. */
   readonly alias: string;
+  /** What changes on the way. */
   readonly transform?: { readonly persistent?: boolean };
 }
 
 /** One node. */
 export interface NodeAlias {
+  /** Of the block node on this side. */
   readonly "node-name": string;
+  /** In the stream. At most 255 bytes. */
   readonly alias: string;
+  /** Bitmaps that travel; the others stay. */
   readonly bitmaps: readonly BitmapAlias[];
 }
 

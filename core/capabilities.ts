@@ -10,27 +10,49 @@ import type { Capability, CapabilityRule, RuleContext } from "./plugin.ts";
 
 /** QEMU's capabilities, by their place in the enum. A plugin of yours adds its own by declaration merging. */
 export interface CapabilityNames {
+  /** Delta-encode pages that were sent before. */
   xbzrle: 0;
+  /** RDMA: pin all guest memory at once instead of on demand. */
   "rdma-pin-all": 1;
+  /** Slow the guest's CPUs down when dirtying outruns sending. */
   "auto-converge": 2;
+  /** Belonged to block migration; has no effect (deprecated). */
   "zero-blocks": 3;
+  /** Emit MIGRATION and MIGRATION_PASS events. */
   events: 4;
+  /** Start the guest on the destination before all RAM has arrived. */
   "postcopy-ram": 5;
+  /** Continuous checkpointing for fault tolerance (unstable). */
   "x-colo": 6;
+  /** Free pages on the source once sent, during postcopy. */
   "release-ram": 7;
+  /** Use the back channel in precopy too. */
   "return-path": 8;
+  /** Stop in status pre-switchover until told to continue. */
   "pause-before-switchover": 9;
+  /** Use several channels in parallel. */
   multifd: 10;
+  /** Migrate named block dirty bitmaps. */
   "dirty-bitmaps": 11;
+  /** Measure how long vCPUs were blocked in postcopy. */
   "postcopy-blocktime": 12;
+  /** Destination takes block locks late (always so since 10.0). */
   "late-block-activate": 13;
+  /** Leave out memory that is shared and reachable from the destination (unstable). */
   "x-ignore-shared": 14;
+  /** Put the machine's UUID into the stream. */
   "validate-uuid": 15;
+  /** Save the machine as it was at the start while the guest keeps running. */
   "background-snapshot": 16;
+  /** multifd sends pages without copying them. */
   "zero-copy-send": 17;
+  /** Use a second channel for urgent postcopy pages. */
   "postcopy-preempt": 18;
+  /** Wait for the destination's agreement before stopping the guest. */
   "switchover-ack": 19;
+  /** Throttle vCPUs to a dirty page rate. */
   "dirty-limit": 20;
+  /** Migrate using fixed offsets in the migration file for each RAM page. */
   "mapped-ram": 21;
 }
 
@@ -87,7 +109,9 @@ export const CORE_CAPABILITIES: readonly Capability[] = Object.freeze<Capability
 
 /** One change of a request. */
 export interface CapabilityChange {
+  /** Its name. */
   readonly capability: string;
+  /** On, or off. */
   readonly state: boolean;
 }
 

@@ -36,10 +36,13 @@ export type Arguments = Readonly<Record<string, unknown>>;
 export interface HmpFace {
   /** "migrate", or "info migrate" for an item of `info`. */
   readonly name: string;
+  /** Short names: "s" of "stop". */
   readonly aliases?: readonly string[];
   /** What `help` prints behind the name: "[-d] [-r] uri". */
   readonly params: string;
+  /** What `help` prints behind the dashes. */
   readonly help: string;
+  /** What may stand behind the name, in order. */
   readonly args?: readonly HmpArgument[];
   /** Words of the line to arguments of `run`. Left out: the same names. */
   toArguments?(values: HmpValues, session: Session): Arguments;
@@ -53,6 +56,7 @@ export interface HmpFace {
 export interface QmpFace {
   /** "migrate-set-capabilities". */
   readonly name: string;
+  /** Left out: it takes none. A function where the names depend on the plugins of a session. */
   readonly arguments?: ObjectSchema | ((session: Session) => ObjectSchema);
   /** May run out of band. */
   readonly oob?: boolean;
@@ -60,7 +64,9 @@ export interface QmpFace {
 
 /** A command. At least one face is there. */
 export interface Command {
+  /** Left out: QMP only. */
   readonly hmp?: HmpFace;
+  /** Left out: for people only. */
   readonly qmp?: QmpFace;
   /**
    * Do it.
@@ -72,5 +78,6 @@ export interface Command {
 
 /** An error the monitor prints without `Error: ` in front. */
 export class PlainError extends CommandError {
+  /** Name of the class. */
   override name = "PlainError";
 }

@@ -25,7 +25,9 @@ export type DirtyRateMode = "page-sampling" | "dirty-ring" | "dirty-bitmap";
 export interface DirtyRateRequest {
   /** Period in ms. */
   readonly ms: number;
+  /** Samples per GiB; left out: 512. */
   readonly samplePages?: number;
+  /** How pages are watched. */
   readonly mode: DirtyRateMode;
 }
 
@@ -57,12 +59,14 @@ export class DirtyRate {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #samples: Sample[] = [];
   #request: DirtyRateRequest = { ms: 0, mode: "page-sampling" };
+  /** How far it is. */
   status: "unstarted" | "measuring" | "measured" = "unstarted";
   /** Seconds since 1970. */
   startTime = 0;
   /** MiB/s, once measured. */
   rate: number | undefined;
 
+  /** For one session. */
   constructor(session: Session) {
     this.#session = session;
   }

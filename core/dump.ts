@@ -11,7 +11,9 @@ import { CommandError } from "../stream/errors.ts";
 
 /** What `/FMT` says: how many, in what form, of how many bytes. */
 export interface DumpFormat {
+  /** Values to show. */
   readonly count: number;
+  /** Hexadecimal, decimal, unsigned, octal, character, instruction. */
   readonly format: "x" | "d" | "u" | "o" | "c" | "i";
   /** 1, 2, 4 or 8; -1 for `i` without a size. */
   readonly size: number;

@@ -6,8 +6,11 @@
 
 /** One event as QMP sends it. */
 export interface MonitorEvent {
+  /** "MIGRATION", "STOP". */
   readonly event: string;
+  /** Absent where the event has none. */
   readonly data?: Readonly<Record<string, unknown>>;
+  /** Since 1970. */
   readonly timestamp: { readonly seconds: number; readonly microseconds: number };
 }
 
@@ -30,6 +33,7 @@ export class EventStream implements AsyncIterable<MonitorEvent> {
    * @returns call it to stop
    */
   on(listener: (event: MonitorEvent) => void): () => void;
+  /** Hear events of one name. @returns call it to stop */
   on(name: string, listener: (event: MonitorEvent) => void): () => void;
   on(first: string | ((event: MonitorEvent) => void), second?: (event: MonitorEvent) => void): () => void {
     const listener = typeof first === "function" ? first : (event: MonitorEvent) => {

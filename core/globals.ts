@@ -10,7 +10,9 @@ import type { Registry } from "./registry.ts";
 
 /** Properties beside capabilities and parameters. */
 export interface MigrationGlobals extends StreamGlobals {
+  /** `-only-migratable`: devices that cannot migrate are refused. */
   onlyMigratable: boolean;
+  /** Pages one clearing of the dirty log covers, as a power of two. */
   clearBitmapShift: number;
 }
 

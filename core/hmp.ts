@@ -9,7 +9,7 @@
  * Source: QEMU monitor/hmp.c (handle_hmp_command).
  * @module
  */
-import { CommandError, TransportError } from "../stream/errors.ts";
+import { CommandError, MemoryFaultError, StreamError, TransportError } from "../stream/errors.ts";
 import { LineError, LineReader, readArguments } from "./arguments.ts";
 import { type Command, type HmpFace, type Monitor, PlainError } from "./command.ts";
 import { isBlank } from "./expression.ts";
@@ -41,6 +41,7 @@ export interface HmpResult {
 
 /** How a line is run. */
 export interface HmpOptions {
+  /** A terminal waits for a migration in the foreground, and knows QMP names. */
   readonly kind: "terminal" | "human-monitor-command";
   /** Names of this connection. */
   readonly fds: FdTable;
@@ -50,6 +51,7 @@ export interface HmpOptions {
 
 /** A monitor that collects what it is told. */
 class LineMonitor implements Monitor {
+  /** A terminal waits for a migration in the foreground, and knows QMP names. */
   readonly kind: "terminal" | "human-monitor-command";
   readonly fds: FdTable;
   #fd: HeldFd | undefined;
@@ -99,8 +101,13 @@ export function complaint(error: unknown): string {
     return error.message + "\n";
   }
   if (error instanceof CommandError) return [`Error: ${error.message}`, ...error.hint].join("\n") + "\n";
-  if (error instanceof TransportError) return `Error: ${error.message}\n`;
+  if (isRefusal(error)) return `Error: ${error.message}\n`;
   throw error;
+}
+
+/** An error a person is told about, as opposed to a fault of ours. */
+export function isRefusal(error: unknown): error is Error {
+  return error instanceof TransportError || error instanceof StreamError || error instanceof MemoryFaultError;
 }
 
 class UnknownCommand extends Error {}

@@ -31,6 +31,7 @@ export class Incoming {
   /** Bytes read so far, and of how many where that is known. */
   progress: { bytes: number; total: number | undefined } = { bytes: 0, total: undefined };
 
+  /** For one session. */
   constructor(session: Session) {
     this.#session = session;
   }

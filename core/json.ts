@@ -18,6 +18,7 @@ const MAX_NUMBER = 1024;
 
 /** A number written with a point or an exponent, or too large for 64 bits. */
 export class JsonFloat {
+  /** Hold it, as near as a double comes. */
   constructor(readonly value: number) {}
 }
 
@@ -45,7 +46,10 @@ export class JsonStream {
   #state: "start" | "string" | "escape" | "number" | "keyword" | "recovery" = "start";
   #quote = "";
 
-  /** @param emit called for each value and each error, in order */
+  /**
+   * Begin with nothing read.
+   * @param emit called for each value and each error, in order
+   */
   constructor(emit: (item: JsonItem) => void) {
     this.#emit = emit;
   }

@@ -13,47 +13,81 @@ import type { MigrateAddress } from "./transport.ts";
 
 /** QAPI MigrationStats: bytes, pages. */
 export interface MigrationStats {
+  /** Bytes sent, everything included. */
   readonly transferred: number;
+  /** Bytes of RAM still to be looked at; 0 once complete. */
   readonly remaining: number;
+  /** Bytes of RAM. */
   readonly total: number;
+  /** Pages of zeros. */
   readonly duplicate: number;
+  /** Pages sent as data. */
   readonly normal: number;
+  /** Those pages in bytes. */
   readonly "normal-bytes": number;
+  /** Pages dirtied per second. */
   readonly "dirty-pages-rate": number;
+  /** Throughput in Mbit/s. */
   readonly mbps: number;
+  /** How often the dirty bitmap was looked at. */
   readonly "dirty-sync-count": number;
+  /** Pages the destination asked for. */
   readonly "postcopy-requests": number;
+  /** Bytes of a target page. */
   readonly "page-size": number;
+  /** Bytes over further channels. */
   readonly "multifd-bytes": number;
+  /** Over the last 100 ms. */
   readonly "pages-per-second": number;
+  /** RAM sent while the guest ran. */
   readonly "precopy-bytes": number;
+  /** RAM sent while it stood. */
   readonly "downtime-bytes": number;
+  /** RAM sent while it ran on the other side. */
   readonly "postcopy-bytes": number;
+  /** How often the kernel copied after all. */
   readonly "dirty-sync-missed-zero-copy": number;
 }
 
 /** QAPI XBZRLECacheStats. */
 export interface XbzrleStats {
+  /** Bytes of the cache. */
   readonly "cache-size": number | bigint;
+  /** Bytes of differences sent. */
   readonly bytes: number;
+  /** Pages sent as differences. */
   readonly pages: number;
+  /** Pages that were not in the cache. */
   readonly "cache-miss": number;
+  /** Share of pages not in the cache. */
   readonly "cache-miss-rate": number;
+  /** Page bytes to bytes sent. */
   readonly "encoding-rate": number;
+  /** Differences that were no smaller than the page. */
   readonly overflow: number;
 }
 
 /** QAPI MigrationInfo, the members this monitor can have. Times in ms. */
 export interface MigrationInfo {
+  /** Absent before there was any migration. */
   readonly status?: MigrationStatus;
+  /** While a source runs, and after it completed. */
   readonly ram?: MigrationStats;
+  /** With capability xbzrle. */
   readonly "xbzrle-cache"?: XbzrleStats;
+  /** From the start, setup included. */
   readonly "total-time"?: number;
+  /** Before the guest was stopped for good. */
   readonly "expected-downtime"?: number;
+  /** Once complete. */
   readonly downtime?: number;
+  /** Until the first page. */
   readonly "setup-time"?: number;
+  /** Why it failed. */
   readonly "error-desc"?: string;
+  /** Why this guest cannot be migrated. */
   readonly "blocked-reasons"?: readonly string[];
+  /** Where a destination listens. */
   readonly "socket-address"?: readonly Record<string, unknown>[];
 }
 

@@ -35,9 +35,13 @@ function newCounters(): RamCounters {
 
 /** Times of a migration, in ms. */
 export interface MigrationTimes {
+  /** From `migrate` to the end. */
   total: number;
+  /** Until the first page. */
   setup: number;
+  /** From the stop of the guest to the end. */
   downtime: number;
+  /** What is left over what the line carries. */
   expectedDowntime: number;
 }
 
@@ -58,10 +62,14 @@ export class Outgoing {
   error: string | undefined;
   /** What was counted, of the last migration too. */
   counters: RamCounters = newCounters();
+  /** Times of the last migration. */
   readonly times: MigrationTimes = { total: 0, setup: 0, downtime: 0, expectedDowntime: 0 };
+  /** Throughput in Mbit/s. */
   mbps = 0;
+  /** Over the last 100 ms. */
   pagesPerSecond = 0;
 
+  /** For one session. */
   constructor(session: Session) {
     this.#session = session;
   }

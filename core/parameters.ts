@@ -20,35 +20,63 @@ import { strtosz } from "./strtosz.ts";
 
 /** QEMU's parameters with the type a script gives. A plugin of yours adds its own by declaration merging. */
 export interface ParameterTypes {
+  /** Self-announcement after migration: initial. */
   "announce-initial": number;
+  /** Self-announcement after migration: max. */
   "announce-max": number;
+  /** Self-announcement after migration: rounds. */
   "announce-rounds": number;
+  /** Self-announcement after migration: step. */
   "announce-step": number;
+  /** Dirty bytes to sent bytes, in percent, that start throttling. */
   "throttle-trigger-threshold": number;
+  /** First share of CPU time taken away, in percent. */
   "cpu-throttle-initial": number;
+  /** How much more is taken each time, in percent. */
   "cpu-throttle-increment": number;
+  /** Throttle gently at the end. */
   "cpu-throttle-tailslow": boolean;
+  /** Id of the TLS credentials; empty: no TLS. */
   "tls-creds": string | null;
+  /** Host name the certificate must bear. */
   "tls-hostname": string | null;
+  /** Id of the object that authorises clients. */
   "tls-authz": string | null;
   /** Bytes per second; 0 is unlimited. */
   "max-bandwidth": number | bigint;
+  /** Bandwidth to reckon with at the switchover; 0: estimate it. */
   "avail-switchover-bandwidth": number | bigint;
+  /** Longest wanted downtime in ms. */
   "downtime-limit": number;
+  /** Delay between COLO checkpoints in ms (unstable). */
   "x-checkpoint-delay": number;
+  /** Number of extra channels. */
   "multifd-channels": number;
+  /** Bytes of the cache of pages sent before. */
   "xbzrle-cache-size": number | bigint;
+  /** Bytes per second in postcopy; 0 is unlimited. */
   "max-postcopy-bandwidth": number | bigint;
+  /** Largest share of CPU time taken away, in percent. */
   "max-cpu-throttle": number;
+  /** How pages are compressed on multifd channels. */
   "multifd-compression": "none" | "zlib" | "zstd";
+  /** zlib level of multifd channels. */
   "multifd-zlib-level": number;
+  /** zstd level of multifd channels. */
   "multifd-zstd-level": number;
+  /** qatzip level of multifd channels. */
   "multifd-qatzip-level": number;
+  /** Names block nodes and dirty bitmaps travel under. */
   "block-bitmap-mapping": readonly NodeAlias[];
+  /** Period of the dirty limit in ms (unstable). */
   "x-vcpu-dirty-limit-period": number;
+  /** Dirty page rate of a vCPU in MB/s. */
   "vcpu-dirty-limit": number | bigint;
+  /** normal, or one of the checkpoint and restart modes. */
   mode: "normal" | "cpr-reboot" | "cpr-transfer";
+  /** none: zero pages travel as data; legacy: main thread looks; multifd: channel threads look. */
   "zero-page-detection": "none" | "legacy" | "multifd";
+  /** Open extra channels of a mapped-ram file with O_DIRECT. */
   "direct-io": boolean;
 }
 

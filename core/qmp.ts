@@ -9,10 +9,10 @@
  * after the other; those out of band run at once. Source: QEMU qapi/qmp-dispatch.c, monitor/qmp.c.
  * @module
  */
-import { CommandError, TransportError } from "../stream/errors.ts";
+import { CommandError } from "../stream/errors.ts";
 import type { Command, Monitor } from "./command.ts";
 import type { FdTable } from "./fds.ts";
-import { runHmp } from "./hmp.ts";
+import { isRefusal, runHmp } from "./hmp.ts";
 import { JsonFloat, type JsonItem, JsonStream, stringifyJson } from "./json.ts";
 import { array, check, INT, object, STRING } from "./schema.ts";
 import { QEMU_VERSION, type Session } from "./session.ts";
@@ -25,13 +25,16 @@ export type QmpReply = { readonly return: unknown } | {
 
 /** How a command is run. */
 export interface QmpOptions {
+  /** Names of the connection, sets of the process. */
   readonly fds: FdTable;
+  /** A descriptor that comes with the request. */
   readonly fd?: HeldFd;
 }
 
 /** The monitor a QMP command sees. */
 class QmpMonitor implements Monitor {
   readonly kind = "qmp";
+  /** Names of the connection, sets of the process. */
   readonly fds: FdTable;
   #fd: HeldFd | undefined;
 
@@ -93,7 +96,7 @@ export async function runQmp(session: Session, name: string, args: unknown, opti
 /** An error as QMP answers it. A fault of our own is thrown on. */
 export function errorReply(error: unknown): QmpReply {
   if (error instanceof CommandError) return { error: { class: error.errorClass, desc: error.message } };
-  if (error instanceof TransportError) return { error: { class: "GenericError", desc: error.message } };
+  if (isRefusal(error)) return { error: { class: "GenericError", desc: error.message } };
   throw error;
 }
 
@@ -138,6 +141,7 @@ const NEGOTIATION = object({ "*enable": array({ type: "enum", values: ["oob"] })
 
 /** One QMP connection: text in, lines out. Who owns the socket feeds and sends. */
 export class QmpConnection {
+  /** Names of the connection, sets of the process. */
   readonly fds: FdTable;
   readonly #session: Session;
   readonly #send: (line: string) => void;
@@ -148,7 +152,10 @@ export class QmpConnection {
   #oob = false;
   #queue: Promise<void> = Promise.resolve();
 
-  /** @param send takes one line, with its line end; called in order */
+  /**
+   * Greet the peer.
+   * @param send takes one line, with its line end; called in order
+   */
   constructor(session: Session, send: (line: string) => void) {
     this.#session = session;
     this.#send = send;

@@ -15,7 +15,9 @@ export interface ReachContext {
 
 /** Where a migration goes to or comes from. */
 export interface Destination {
+  /** Of the main channel. */
   readonly address: MigrateAddress;
+  /** Who understands it. */
   readonly transport: Transport;
   /** The further channel of mode cpr-transfer. */
   readonly cpr?: MigrateAddress;
@@ -23,7 +25,9 @@ export interface Destination {
 
 /** QAPI MigrationChannel. */
 export interface MigrationChannel {
+  /** What it carries. */
   readonly "channel-type": "main" | "cpr";
+  /** Where it leads. */
   readonly addr: MigrateAddress;
 }
 

@@ -10,18 +10,25 @@ import type { Capability, CapabilityRule, Parameter, ParameterRule, Plugin, RamS
 
 /** Merged declarations. */
 export interface Registry {
+  /** What was merged, the core left out. */
   readonly plugins: readonly Plugin[];
   /** QEMU's in the order of its enum, then those of other plugins. */
   readonly capabilities: readonly Capability[];
   /** In the order they are tried. */
   readonly rules: readonly CapabilityRule[];
+  /** QEMU's in the order of its enum, then those of other plugins. */
   readonly parameters: readonly Parameter[];
+  /** Checks on parameters beside their ranges. */
   readonly parameterRules: readonly ParameterRule[];
+  /** Ways RAM can leave, each behind a capability. */
   readonly ramStrategies: readonly RamStrategy[];
+  /** Codecs for what is found on the wire. */
   readonly tables: Tables;
+  /** The core's, then those of plugins. */
   readonly commands: readonly Command[];
   /** By each HMP name and alias. */
   readonly hmp: ReadonlyMap<string, Command>;
+  /** By QMP name. */
   readonly qmp: ReadonlyMap<string, Command>;
 }
 

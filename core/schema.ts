@@ -20,14 +20,19 @@ export type Schema =
 
 /** Members of an object, in the schema's order; a name with a leading `*` is optional. */
 export interface ObjectSchema {
+  /** Tells it from other shapes. */
   readonly type: "object";
+  /** In the order they are checked. */
   readonly members: Readonly<Record<string, Schema>>;
 }
 
 /** An object whose further members depend on one of them. */
 export interface UnionSchema {
+  /** Tells it from other shapes. */
   readonly type: "union";
+  /** The member that decides. */
   readonly discriminator: string;
+  /** By its value. */
   readonly variants: Readonly<Record<string, ObjectSchema | UnionSchema>>;
 }
 

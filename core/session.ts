@@ -21,7 +21,12 @@ import type { Registry } from "./registry.ts";
 import type { Transport, TransportContext } from "./transport.ts";
 
 /** The version the monitor answers with: that of the build whose texts it speaks. */
-export const QEMU_VERSION = Object.freeze({
+export const QEMU_VERSION: {
+  readonly major: number;
+  readonly minor: number;
+  readonly micro: number;
+  readonly package: string;
+} = Object.freeze({
   major: 10,
   minor: 0,
   micro: 2,
@@ -36,8 +41,11 @@ export type PluginHook = (specifier: string, session: Session) => Promise<string
 
 /** How a session is started: QEMU's command line, as far as a monitor shows it. */
 export interface SessionOptions {
+  /** Capabilities, parameters and commands there are. */
   readonly registry: Registry;
+  /** Ways to reach the other side. */
   readonly transports: readonly Transport[];
+  /** The virtual machine to begin with. */
   readonly guest: Guest;
   /** `-S`: do not start the guest. */
   readonly stopped?: boolean;
@@ -61,9 +69,13 @@ export interface SessionOptions {
   readonly onlyMigratable?: boolean;
   /** Reasons why this guest cannot be migrated. */
   readonly blockers?: readonly string[];
+  /** What the host lacks. */
   readonly host?: HostLimits;
+  /** Package text of the version, in place of the usual one. */
   readonly package?: string;
+  /** What `inspect FILE` shows. */
   readonly inspect?: InspectHook;
+  /** What `plugin_load MODULE` does. */
   readonly loadPlugin?: PluginHook;
   /** Hears lines for stderr from the very start. */
   readonly report?: (line: string) => void;
@@ -71,16 +83,25 @@ export interface SessionOptions {
 
 /** One virtual machine under a monitor. */
 export class Session {
+  /** How it was started. */
   readonly options: SessionOptions;
+  /** Ways to reach the other side. */
   readonly transports: readonly Transport[];
+  /** An incoming stream must match the present guest. */
   readonly strict: boolean;
+  /** `-uuid`: 16 bytes. */
   readonly uuid: Uint8Array | undefined;
+  /** Reasons why this guest cannot be migrated. */
   readonly blockers: readonly string[];
+  /** Everything QMP would send as an event. */
   readonly events: EventStream = new EventStream();
   /** Names of the console's own connection, sets of the process. */
   readonly fds: FdTable = new FdTable();
+  /** The role of a source. */
   readonly outgoing: Outgoing;
+  /** The role of a destination. */
   readonly incoming: Incoming;
+  /** Measuring how fast the guest dirties memory. */
   readonly dirtyRate: DirtyRate;
   /** Format and size the next `x`, `xp`, `print` goes on with. */
   readonly lineMemory: LineMemory = { format: "x", size: 4 };
@@ -99,7 +120,9 @@ export class Session {
   /** The monitor whose command runs now: it hears what would else go to stderr. */
   #current: Monitor | undefined;
 
-  /** @throws {CommandError} for properties that do not exist or break a rule */
+  /**
+   * Start it: nothing is opened yet.
+   * @throws {CommandError} for properties that do not exist or break a rule */
   constructor(options: SessionOptions) {
     this.options = options;
     if (options.report) this.onReport(options.report);

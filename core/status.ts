@@ -4,29 +4,42 @@
  * @module
  */
 
-/** All statuses, in the order of the enum. */
-export const MIGRATION_STATUSES = Object.freeze(
-  [
-    "none",
-    "setup",
-    "cancelling",
-    "cancelled",
-    "active",
-    "postcopy-active",
-    "postcopy-paused",
-    "postcopy-recover-setup",
-    "postcopy-recover",
-    "completed",
-    "failed",
-    "colo",
-    "pre-switchover",
-    "device",
-    "wait-unplug",
-  ] as const,
-);
-
 /** Status of an outgoing or incoming migration. */
-export type MigrationStatus = typeof MIGRATION_STATUSES[number];
+export type MigrationStatus =
+  | "none"
+  | "setup"
+  | "cancelling"
+  | "cancelled"
+  | "active"
+  | "postcopy-active"
+  | "postcopy-paused"
+  | "postcopy-recover-setup"
+  | "postcopy-recover"
+  | "completed"
+  | "failed"
+  | "colo"
+  | "pre-switchover"
+  | "device"
+  | "wait-unplug";
+
+/** All statuses, in the order of the enum. */
+export const MIGRATION_STATUSES: readonly MigrationStatus[] = Object.freeze<MigrationStatus[]>([
+  "none",
+  "setup",
+  "cancelling",
+  "cancelled",
+  "active",
+  "postcopy-active",
+  "postcopy-paused",
+  "postcopy-recover-setup",
+  "postcopy-recover",
+  "completed",
+  "failed",
+  "colo",
+  "pre-switchover",
+  "device",
+  "wait-unplug",
+]);
 
 const AT_REST: readonly MigrationStatus[] = ["none", "completed", "failed", "cancelled"];
 const POSTCOPY: readonly MigrationStatus[] = [

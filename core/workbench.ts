@@ -32,11 +32,15 @@ import type { HeldFd, Transport } from "./transport.ts";
 
 /** The parts a workbench is put together from. */
 export interface Assembly {
+  /** Plugins every workbench put together like this has. */
   readonly plugins: readonly Plugin[];
+  /** Transports, in the order their schemes are tried. */
   readonly transports: readonly Transport[];
+  /** What `inspect FILE` shows. */
   readonly inspect?: InspectHook;
   /** Imports a module that exports a plugin. */
   readonly importPlugin?: (specifier: string) => Promise<Plugin>;
+  /** Reads a file for `file:PATH@ADDRESS` content. */
   readonly readFile?: (path: string) => Uint8Array;
 }
 
@@ -56,18 +60,23 @@ export interface WorkbenchOptions {
   readonly stopped?: boolean;
   /** Further plugins. */
   readonly plugins?: readonly Plugin[];
+  /** Whose rules to follow; nothing is executed either way. Default "tcg". */
   readonly accelerator?: "tcg" | "kvm";
+  /** KVM's `dirty-ring-size` is set. */
   readonly dirtyRing?: boolean;
   /** `-global migration.NAME=VALUE`. */
   readonly globals?: Readonly<Record<string, string>>;
   /** Machine type whose defaults hold: "pc-i440fx-8.2". */
   readonly machine?: string;
+  /** `-name` */
   readonly name?: string;
   /** "11111111-2222-3333-4444-555555555555" */
   readonly uuid?: string;
+  /** `-only-migratable` */
   readonly onlyMigratable?: boolean;
   /** Reasons that block migration. */
   readonly blockers?: readonly string[];
+  /** What the host lacks, for the rules that ask. */
   readonly host?: HostLimits;
   /** Lines QEMU would write on stderr. Default: they are dropped. */
   readonly report?: (line: string) => void;
@@ -83,7 +92,9 @@ export interface MigrationProgress {
   readonly transferred: number;
   /** Bytes of RAM still to be looked at. */
   readonly remaining: number;
+  /** Bytes of RAM. */
   readonly total: number;
+  /** Over the last 100 ms; of the whole migration once it is complete. */
   readonly bytesPerSecond: number;
 }
 
@@ -127,11 +138,12 @@ function modelGuest(options: WorkbenchOptions, assembly: Assembly): Guest {
   });
 }
 
-/** A virtual machine with its monitor. */
-export class Workbench implements AsyncDisposable {
+/** A virtual machine with its monitor, put together from an {@link Assembly}. */
+export class AssembledWorkbench implements AsyncDisposable {
   /** Everything underneath; for those who build on the parts. */
   readonly session: Session;
 
+  /** See {@link AssembledWorkbench.assemble}. */
   protected constructor(session: Session) {
     this.session = session;
   }
@@ -140,7 +152,7 @@ export class Workbench implements AsyncDisposable {
    * Open one from parts.
    * @throws {CommandError} {TransportError} {StreamError} {RangeError} when the options do not go together or name what is not there
    */
-  static async assemble(options: WorkbenchOptions, assembly: Assembly): Promise<Workbench> {
+  static async assemble(options: WorkbenchOptions, assembly: Assembly): Promise<AssembledWorkbench> {
     const plugins = [...assembly.plugins, ...options.plugins ?? []];
     const registry = combine(plugins, CORE_COMMANDS);
     const guest = options.guest === undefined
@@ -312,6 +324,7 @@ export class Workbench implements AsyncDisposable {
 
   /** Hear events: all, or those of one name. @returns call it to stop */
   on(listener: (event: MonitorEvent) => void): () => void;
+  /** Hear events of one name. @returns call it to stop */
   on(name: string, listener: (event: MonitorEvent) => void): () => void;
   on(first: string | ((event: MonitorEvent) => void), second?: (event: MonitorEvent) => void): () => void {
     return typeof first === "string" ? this.session.events.on(first, second!) : this.session.events.on(first);
@@ -394,11 +407,20 @@ async function loadFile(
   }
 }
 
+function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split("\n")[0];
+}
+
 function pluginLoader({ importPlugin }: Assembly): PluginHook | undefined {
   return importPlugin && (async (specifier, session) => {
-    const plugin = await importPlugin(specifier);
-    const { registry } = session;
-    session.extend(combine([...registry.plugins, plugin], CORE_COMMANDS));
+    let plugin: Plugin;
+    try {
+      plugin = await importPlugin(specifier);
+      session.extend(combine([...session.registry.plugins, plugin], CORE_COMMANDS));
+    } catch (error) {
+      // whatever a module of somebody else's throws
+      throw new CommandError(`Cannot load plugin "${specifier}": ${firstLine(error)}`);
+    }
     return `plugin ${plugin.name}: ${plugin.help}\n`;
   });
 }
