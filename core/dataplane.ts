@@ -24,9 +24,13 @@ export interface SaveObserver {
 
 /** One outgoing migration. */
 export interface SaveRequest {
+  /** The guest to write. */
   readonly guest: Guest;
+  /** Where the stream goes; closed by the caller. */
   readonly channel: Channel;
+  /** Is the capability on? Fixed while a migration runs. */
   readonly capability: (name: string) => boolean;
+  /** Value of a parameter now: bandwidth and the like may change while it runs. */
   readonly parameter: (name: string) => unknown;
   /** Chosen by capability; undefined: plain pages in the stream. */
   readonly strategy?: RamStrategy;
@@ -34,6 +38,7 @@ export interface SaveRequest {
   readonly counters: RamCounters;
   /** Aborted by `migrate_cancel`. */
   readonly signal: AbortSignal;
+  /** Told about the moments the monitor shows. */
   readonly observer: SaveObserver;
   /** Lines QEMU would write on stderr beside the error itself. */
   readonly report?: (line: string) => void;
@@ -43,9 +48,13 @@ export interface SaveRequest {
 
 /** One incoming migration. */
 export interface LoadRequest {
+  /** Where the stream comes from; closed by the caller. */
   readonly channel: Channel;
+  /** Is the capability on here? Compared with what the stream says. */
   readonly capability: (name: string) => boolean;
+  /** Value of a parameter, by QMP name. */
   readonly parameter: (name: string) => unknown;
+  /** Codecs of plugins. */
   readonly tables: Tables;
   /**
    * Be strict, as a QEMU that was started with this machine: name, blocks and sizes must match, content lands in this
@@ -59,6 +68,7 @@ export interface LoadRequest {
   readonly anyCapabilities?: boolean;
   /** This process's `-uuid`, 16 bytes. */
   readonly uuid?: Uint8Array;
+  /** Aborting it ends the load at the next record. */
   readonly signal: AbortSignal;
   /** Bytes read so far and, where known, of how many. Called at most every few milliseconds. */
   readonly progress?: (bytes: number, total: number | undefined) => void;

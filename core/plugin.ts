@@ -28,6 +28,7 @@ export interface RuleContext {
   readonly listening: boolean;
   /** "tcg" or "kvm", as the workbench was told to behave. */
   readonly accelerator: "tcg" | "kvm";
+  /** KVM runs with `dirty-ring-size`. */
   readonly dirtyRing: boolean;
   /** What the host cannot do; absent: it can do everything. */
   readonly host?: HostLimits;
@@ -50,6 +51,7 @@ export interface CapabilityRule {
   /** Position among all rules; QEMU's run from 0 to 17 (spec of the order: see capabilities in README). A user's rules come later. */
   readonly order: number;
   /** @returns QEMU's sentence (with hint lines after a line feed) when the set is refused, undefined when it may pass */
+  /** Judge a set. */
   check(context: RuleContext): string | undefined;
   /** A warning each time the rule's condition holds, instead of a refusal. */
   warn?(context: RuleContext): string | undefined;
@@ -61,9 +63,11 @@ export interface Capability {
   readonly name: string;
   /** Place in QEMU's enum, 0-based; a user's capability has none and is listed after. */
   readonly ordinal?: number;
+  /** One line: what it is for. */
   readonly help: string;
   /** First QEMU release that had it. */
   readonly since?: string;
+  /** Its conflicts and needs; tried among all rules by their order. */
   readonly rules?: readonly CapabilityRule[];
   /** Written into the stream's configuration and compared on load (QEMU: should_validate_capability). */
   readonly validated?: boolean;
@@ -71,6 +75,7 @@ export interface Capability {
 
 /** A range of target pages of one block, the unit in which RAM moves. */
 export interface PageRange {
+  /** The block whose pages these are. */
   readonly block: RamBlock;
   /** Byte offset of the first page in the block. */
   readonly offset: number;
@@ -80,27 +85,43 @@ export interface PageRange {
 
 /** Counters a save keeps; `info migrate` shows them. Bytes and pages. */
 export interface RamCounters {
+  /** Bytes on their way through all channels, headers and device state included. */
   transferred: number;
+  /** Zero pages. */
   duplicate: number;
+  /** Pages sent as data. */
   normal: number;
+  /** Bytes of RAM sent while the guest ran. */
   precopyBytes: number;
+  /** Bytes of RAM sent while it stood still. */
   downtimeBytes: number;
+  /** Bytes of RAM sent after the switch to postcopy. */
   postcopyBytes: number;
+  /** Bytes that went through multifd channels. */
   multifdBytes: number;
+  /** Dirty bitmap syncs so far: the passes. */
   dirtySyncCount: number;
+  /** Bytes of RAM not looked at yet in this pass. */
   remaining: number;
 }
 
 /** What a RAM strategy has at hand while it saves. */
 export interface RamSaveContext {
+  /** The guest that is saved. */
   readonly guest: Guest;
+  /** The main channel. */
   readonly channel: Channel;
+  /** Puts bytes into the stream, in order. */
   readonly writer: StreamWriter;
+  /** Bytes of a target page. */
   readonly pageSize: number;
+  /** Kept true by the strategy: pages by kind. */
   readonly counters: RamCounters;
   /** Zero pages are recognised (zero-page-detection is not `none`). */
   readonly detectZero: boolean;
+  /** Is the capability on? */
   readonly capability: (name: string) => boolean;
+  /** Value of a migration parameter, by QMP name. */
   readonly parameter: (name: string) => unknown;
   /** Book bytes of RAM that are on their way: `precopy ram` while the guest runs, else `downtime ram`. */
   readonly sent: (bytes: number) => void;
@@ -128,12 +149,17 @@ export interface Plugin {
   readonly name: string;
   /** One line for `help`. */
   readonly help: string;
+  /** Switches it owns. */
   readonly capabilities?: readonly Capability[];
+  /** Values it owns. */
   readonly parameters?: readonly Parameter[];
   /** Checks on parameters that look at capabilities. */
   readonly parameterRules?: readonly ParameterRule[];
+  /** Chosen when its capability is on. */
   readonly ramStrategy?: RamStrategy;
+  /** Codecs for wire codes it owns. */
   readonly tables?: Partial<Tables>;
+  /** Commands it adds to the monitor. */
   readonly commands?: readonly Command[];
 }
 
@@ -144,9 +170,13 @@ export type ParameterType = "size" | "mib" | "uint8" | "uint32" | "uint64" | "bo
 export interface Parameter {
   /** QMP name, hyphens: "multifd-channels". */
   readonly name: string;
+  /** Place in QEMU's enum, 0-based; a user's parameter has none and is listed after. */
   readonly ordinal?: number;
+  /** One line: what it is for. */
   readonly help: string;
+  /** How it is read and printed. */
   readonly type: ParameterType;
+  /** Value at start. */
   readonly default: unknown;
   /** Values of an enum. */
   readonly values?: readonly string[];
@@ -156,6 +186,7 @@ export interface Parameter {
   readonly hidden?: boolean;
   /** Range check of the resulting value, in the order of `order`: QEMU's sentence, or undefined. */
   readonly check?: (value: never, all: (name: string) => unknown) => string | undefined;
+  /** Place of `check` among all checks of parameters. */
   readonly order?: number;
 }
 
@@ -171,7 +202,9 @@ export interface ParameterRuleContext {
 
 /** A check on the resulting parameters, tried among the range checks in the order of `order` (QEMU: migrate_params_check). */
 export interface ParameterRule {
+  /** Place among the rules that look at several parameters. */
   readonly order: number;
   /** @returns QEMU's sentence, or undefined */
+  /** QEMU's sentence when the values do not go together, undefined when they may. */
   check(context: ParameterRuleContext): string | undefined;
 }

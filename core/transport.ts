@@ -19,8 +19,11 @@ export type MigrateAddress =
 
 /** One open way for bytes. Reading and writing are absent where the channel cannot. */
 export interface Channel extends Omit<ByteSource, "read">, Omit<ByteSink, "name" | "start" | "write"> {
+  /** "main", "multifd 0": stands in every error. */
   readonly name: string;
+  /** Bytes in order; see ByteSource. */
   readonly read?: ByteSource["read"];
+  /** Bytes in order, all of the view; see ByteSink. */
   readonly write?: ByteSink["write"];
   /** Position can be chosen: mapped-ram may use it (QIO_CHANNEL_FEATURE_SEEKABLE). */
   readonly seekable: boolean;
@@ -40,10 +43,13 @@ export interface Channel extends Omit<ByteSource, "read">, Omit<ByteSink, "name"
 
 /** A descriptor the session holds: a number this process has open, plus how it was opened. */
 export interface HeldFd {
+  /** The number this process knows it by. */
   readonly fd: number;
   /** Access mode and O_DIRECT of the open file (`O_WRONLY`, `O_RDONLY`, `O_RDWR`, `O_DIRECT` bits). */
   readonly flags: number;
+  /** What it was opened from, where that is known. */
   readonly path?: string;
+  /** Free text given with `add-fd`. */
   readonly opaque?: string;
   /** Keep the number open while a channel works on it, even if it is removed meanwhile. Returns the end of that use. */
   use?(): () => void;
@@ -74,6 +80,7 @@ export interface Listener {
   readonly addresses?: readonly MigrateAddress[];
   /** True for a listening socket: then multifd and postcopy-preempt can no longer be switched on. */
   readonly listening?: boolean;
+  /** Stop waiting; a pending `accept` rejects. */
   close(): void;
 }
 
@@ -81,6 +88,7 @@ export interface Listener {
 export interface Transport {
   /** What stands before the colon in a URI: "file", "unix". */
   readonly scheme: string;
+  /** One line for people: the address and what it reaches. */
   readonly help: string;
   /** Which MigrateAddress values are this transport's. */
   owns(address: MigrateAddress): boolean;

@@ -28,8 +28,11 @@ export type RunState =
 
 /** A non-iterable device section (SECTION_FULL): bytes, and their description when there is one. */
 export interface DeviceSection {
+  /** Name it travels under: device path and vmsd name. */
   readonly idstr: string;
+  /** Tells devices of one name apart. */
   readonly instanceId: number;
+  /** Version of its layout. */
   readonly versionId: number;
   /** The id it travels under; kept so that a saved stream equals the loaded one. */
   readonly sectionId: number;
@@ -43,13 +46,19 @@ export interface DeviceSection {
 
 /** An iterable section other than ram (dirty-bitmap, spapr/htab): its pieces as they travelled. */
 export interface IterableSection {
+  /** "dirty-bitmap", "spapr/htab". */
   readonly idstr: string;
+  /** Tells sections of one name apart. */
   readonly instanceId: number;
+  /** Version of its layout. */
   readonly versionId: number;
+  /** The id it travels under. */
   readonly sectionId: number;
+  /** Body of its START. */
   readonly start: Uint8Array;
   /** Bodies of PARTs, in order, empty ones left out. */
   readonly parts: readonly Uint8Array[];
+  /** Body of its END, where it had one. */
   readonly end?: Uint8Array;
 }
 
@@ -65,10 +74,15 @@ export interface GuestConfiguration {
 
 /** How a stream of this guest is framed (properties of QEMU's `migration` object). */
 export interface StreamGlobals {
+  /** A configuration section follows the header. */
   sendConfiguration: boolean;
+  /** Each section ends with `7e` and its id. */
   sendSectionFooter: boolean;
+  /** SWITCHOVER_START is sent when the guest has been stopped (machine types from 10.0 on). */
   sendSwitchoverStart: boolean;
+  /** The `globalstate` section says what the guest was doing. */
   storeGlobalState: boolean;
+  /** No VMDESCRIPTION behind the end (a machine property). */
   suppressVmdesc: boolean;
 }
 
@@ -83,16 +97,21 @@ export const DEFAULT_GLOBALS: Readonly<StreamGlobals> = Object.freeze({
 
 /** A virtual machine. */
 export interface Guest {
+  /** Where it came from. */
   readonly kind: "model" | "adopted";
+  /** What a stream of it begins with. */
   readonly configuration: GuestConfiguration;
   /** Bytes of a target page: 4096 for x86, 1024 for some arm boards. */
   readonly targetPageSize: number;
+  /** Its RAM. */
   readonly memory: GuestMemory;
   /** In stream order. `globalstate` is among them; savers rewrite its body with the run state. */
   readonly devices: DeviceSection[];
+  /** Iterable sections other than ram, as they came. */
   readonly iterables: readonly IterableSection[];
   /** Section id of ram. */
   readonly ramSectionId: number;
+  /** How it was framed; a save frames it alike. */
   readonly globals: StreamGlobals;
   /** Run state the stream carried (adopted), or undefined. */
   readonly savedRunState?: RunState;
@@ -102,9 +121,13 @@ export interface Guest {
 
 /** One range of guest-physical addresses backed by a block. */
 export interface PhysicalRange {
+  /** Guest-physical address of the first byte. */
   readonly base: number;
+  /** Bytes. */
   readonly length: number;
+  /** The block behind it. */
   readonly idstr: string;
+  /** Byte of the block at `base`. */
   readonly blockOffset: number;
 }
 

@@ -46,15 +46,24 @@ export interface StreamErrorOptions {
 
 /** The bytes of a stream break a rule of the format. */
 export class StreamError extends Error {
+  /** Name of the class. */
   override name = "StreamError";
+  /** Name of the channel: "main", "multifd 0". */
   readonly channel: string;
+  /** Byte offset in the channel at which the fault begins. */
   readonly offset: number;
+  /** What stands there. */
   readonly found?: string;
+  /** What should. */
   readonly expected?: string;
+  /** QEMU's own sentences, innermost first. */
   readonly qemu: readonly string[];
   /** The C library's text for the errno QEMU would end with. */
   readonly reason: string;
 
+  /**
+   * @param action what was being done: "Cannot read section footer"
+   */
   /**
    * @param action what was being done: "Cannot read section footer"
    */
@@ -79,7 +88,11 @@ export class StreamError extends Error {
 
 /** The channel ended inside a record. */
 export class TruncatedStreamError extends StreamError {
+  /** Name of the class. */
   override name = "TruncatedStreamError";
+  /**
+   * @param action what was being done when the bytes ended
+   */
   constructor(action: string, options: StreamErrorOptions) {
     super(action, { reason: "Input/output error", ...options });
   }
@@ -87,9 +100,13 @@ export class TruncatedStreamError extends StreamError {
 
 /** The bytes may be right, but need a feature that is not there. */
 export class UnsupportedError extends StreamError {
+  /** Name of the class. */
   override name = "UnsupportedError";
   /** QEMU's name of the feature: "multifd", "xbzrle". */
   readonly feature: string;
+  /**
+   * @param action what cannot be done without the feature
+   */
   constructor(action: string, options: StreamErrorOptions & { feature: string }) {
     super(action, options);
     this.feature = options.feature;
@@ -98,7 +115,12 @@ export class UnsupportedError extends StreamError {
 
 /** A page was asked for that lies outside its block, or in no block at all. */
 export class MemoryFaultError extends Error {
+  /** Name of the class. */
   override name = "MemoryFaultError";
+  /**
+   * @param block idstr, or empty when no block is meant
+   * @param pageOffset bytes from the block's begin
+   */
   constructor(message: string, readonly block: string, readonly pageOffset: number) {
     super(message);
   }
@@ -106,11 +128,13 @@ export class MemoryFaultError extends Error {
 
 /** The outside world said no: a file, a socket, a command. The message is QEMU's where it has one. */
 export class TransportError extends Error {
+  /** Name of the class. */
   override name = "TransportError";
 }
 
 /** A command was mistyped, or a rule forbids it now. The message is QEMU's, without `Error: `. */
 export class CommandError extends Error {
+  /** Name of the class. */
   override name = "CommandError";
   /**
    * @param message QEMU's text

@@ -30,6 +30,7 @@ export interface RamCodec {
    * @param payload bytes after the record's header, borrowed
    * @returns QEMU's sentence when the payload is malformed, else undefined
    */
+  /** Change a page by its record's payload. */
   apply(page: Uint8Array, payload: Uint8Array): string | undefined;
 }
 
