@@ -15,11 +15,11 @@ import type { VmDescription } from "../stream/vmdesc.ts";
 import { type PlainFields, walkDevice, type WalkedDevice } from "../stream/vmstate.ts";
 import { type FileSource, fileSource } from "./file_source.ts";
 import { StoredRam } from "./stored_ram.ts";
-import { type ImageSection, type ImageWarning, indexStream, type StreamIndex } from "./stream_index.ts";
+import { type ImageCommand, type ImageSection, type ImageWarning, indexStream, type StreamIndex } from "./stream_index.ts";
 
 export { StoredRam } from "./stored_ram.ts";
 export type { ImageBlock } from "./stored_ram.ts";
-export type { ImageSection, ImageWarning } from "./stream_index.ts";
+export type { ImageCommand, ImageSection, ImageWarning } from "./stream_index.ts";
 
 /** How to open. */
 export interface OpenImageOptions {
@@ -70,6 +70,12 @@ export interface Image extends AsyncDisposable {
   readonly sections: readonly ImageSection[];
   /** FULL sections, in stream order. */
   readonly devices: readonly ImageDevice[];
+  /** Commands of the main channel, in stream order. */
+  readonly commands: readonly ImageCommand[];
+  /** Sections end in footers. */
+  readonly footers: boolean;
+  /** Sections that are in the file and not in `sections`: there are too many. */
+  readonly unlistedSections: number;
   /** The description behind the end, where it was found. */
   readonly description: VmDescription | undefined;
   /** Same as `stream.warnings`. */
@@ -153,6 +159,9 @@ class StreamImage implements Image {
   readonly ram: StoredRam;
   readonly sections: readonly ImageSection[];
   readonly devices: readonly ImageDevice[];
+  readonly commands: readonly ImageCommand[];
+  readonly footers: boolean;
+  readonly unlistedSections: number;
   readonly description: VmDescription | undefined;
   readonly fault: StreamError | undefined;
 
@@ -180,6 +189,9 @@ class StreamImage implements Image {
     };
     this.ram = new StoredRam(source, index, tables);
     this.sections = index.sections;
+    this.commands = index.commands;
+    this.footers = index.footers;
+    this.unlistedSections = index.unlisted;
     this.description = index.description;
     this.fault = index.fault;
     this.devices = index.devices.map((device) => new ImageDevice(source, device, index.description));

@@ -9,6 +9,7 @@
  */
 import type { ByteSource } from "../stream/channel.ts";
 import * as C from "../stream/constants.ts";
+import type { MigCommandName } from "../stream/constants.ts";
 import { StreamDecoder } from "../stream/decode.ts";
 import { hex, StreamError } from "../stream/errors.ts";
 import { lastBit } from "../stream/mapped_ram.ts";
@@ -57,6 +58,16 @@ export interface ImageSection {
   bytes: number;
 }
 
+/** A command of the main channel. */
+export interface ImageCommand {
+  /** QEMU's name: "SWITCHOVER_START". */
+  readonly name: MigCommandName;
+  /** Of the command's type byte, in the file. */
+  readonly offset: number;
+  /** Bytes of the payload, 5 bytes behind `offset`; of PACKAGED the blob follows. */
+  readonly bytes: number;
+}
+
 /** A device body found in the stream. */
 export interface IndexedDevice {
   readonly section: ImageSection;
@@ -84,6 +95,12 @@ export interface StreamIndex {
   readonly description?: VmDescription;
   readonly sections: readonly ImageSection[];
   readonly devices: readonly IndexedDevice[];
+  /** In stream order. */
+  readonly commands: readonly ImageCommand[];
+  /** Sections end in footers. */
+  readonly footers: boolean;
+  /** Sections beyond the limits of the list. */
+  readonly unlisted: number;
   readonly blocks: readonly IndexedBlock[];
   readonly deltas: DeltaList;
   readonly warnings: readonly ImageWarning[];
@@ -121,6 +138,7 @@ class Pass {
   readonly #seekable: boolean;
   readonly #sections: ImageSection[] = [];
   readonly #devices: IndexedDevice[] = [];
+  readonly #commands: ImageCommand[] = [];
   readonly #blocks: IndexedBlock[] = [];
   readonly #deltas = new DeltaList();
   readonly #warnings: ImageWarning[] = [];
@@ -129,6 +147,7 @@ class Pass {
   #configuration?: ConfigurationRecord;
   #fault?: StreamError;
   #section?: ImageSection;
+  #footers = false;
   #end = 0;
   #parts = 0;
   #unlisted = 0;
@@ -179,6 +198,8 @@ class Pass {
         this.#close(record.offset);
         return this.#open(record);
       case "footer":
+        this.#footers = true;
+        return this.#close(record.offset);
       case "eof":
         return this.#close(record.offset);
       case "command":
@@ -275,7 +296,8 @@ class Pass {
     });
   }
 
-  #command({ name, payload }: CommandRecord): void {
+  #command({ name, payload, offset }: CommandRecord): void {
+    if (this.#commands.length < SECTION_LIMIT) this.#commands.push({ name, offset, bytes: payload.length });
     if (name !== "POSTCOPY_RAM_DISCARD") return;
     this.#discarded = true;
     const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
@@ -376,6 +398,9 @@ class Pass {
       ...(description ? { description } : {}),
       sections: this.#sections,
       devices: this.#devices,
+      commands: this.#commands,
+      footers: this.#footers,
+      unlisted: this.#unlisted,
       blocks: this.#blocks,
       deltas: this.#deltas,
       warnings: this.#warnings,
