@@ -10,6 +10,7 @@
  */
 import { CommandError, StreamError } from "../stream/errors.ts";
 import type { Monitor } from "./command.ts";
+import { checkFurtherChannels } from "./further_channels.ts";
 import { loadGuest } from "./load.ts";
 import { checkReach, type Destination } from "./reach.ts";
 import type { Session } from "./session.ts";
@@ -82,7 +83,14 @@ export class Incoming {
     if (this.#status !== "none") throw new CommandError(`Illegal migration incoming state: ${this.#status}`);
     this.#set("setup");
     // an error here leaves the status at setup for good, in QEMU too
-    const listener = this.#listener = transport.listen(address, session.transportContext(monitor));
+    const context = session.transportContext(monitor);
+    const listener = this.#listener = transport.listen(address, context);
+    try {
+      checkFurtherChannels(address, "read", session, context);
+    } catch (error) {
+      listener.close();
+      throw error;
+    }
     this.#begun = true;
     this.#fromFile = transport.kind === "file" || transport.kind === "buffer";
     this.#settled = this.#receive(listener, exitOnError);

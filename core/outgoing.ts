@@ -13,11 +13,12 @@ import { CommandError, TransportError } from "../stream/errors.ts";
 import type { Monitor } from "./command.ts";
 import type { SaveRequest } from "./dataplane.ts";
 import type { RamCounters } from "./plugin.ts";
+import { checkFurtherChannels } from "./further_channels.ts";
 import { checkReach, type Destination } from "./reach.ts";
 import { saveGuest } from "./save.ts";
 import type { Session } from "./session.ts";
 import { atRest, inPostcopy, type MigrationStatus } from "./status.ts";
-import type { Channel } from "./transport.ts";
+import type { Channel, TransportContext } from "./transport.ts";
 
 function newCounters(): RamCounters {
   return {
@@ -118,16 +119,20 @@ export class Outgoing {
     if (to.cpr && session.parameter("mode") === "cpr-transfer") this.#refuseCprTransfer();
     this.#reset();
     this.#set("setup");
-    const connection = this.#connect(to, monitor);
+    const context = session.transportContext(monitor);
+    const connection = this.#connect(to, context);
     // looked at in #drive, a turn later: until then a refusal is nobody's
     if (connection instanceof Promise) connection.catch(() => {});
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#settled = promise;
-    this.#drive(connection).then(resolve, (error) => {
-      // a fault of ours, not of the migration: it must still come to rest
-      this.#fail(String(error?.message ?? error));
-      resolve();
-    });
+    this.#drive(connection, () => checkFurtherChannels(to.address, "write", session, context)).then(
+      resolve,
+      (error) => {
+        // a fault of ours, not of the migration: it must still come to rest
+        this.#fail(String(error?.message ?? error));
+        resolve();
+      },
+    );
   }
 
   /** `migrate_cancel`. @throws {CommandError} in postcopy, where there is no way back */
@@ -215,10 +220,10 @@ export class Outgoing {
     });
   }
 
-  #connect(to: Destination, monitor: Monitor): Channel | Promise<Channel> {
+  #connect(to: Destination, context: TransportContext): Channel | Promise<Channel> {
     const session = this.#session;
     try {
-      const channel = to.transport.connect(to.address, session.transportContext(monitor));
+      const channel = to.transport.connect(to.address, context);
       if (!(channel instanceof Promise)) {
         this.#channel = channel;
         this.#stopForReboot();
@@ -233,7 +238,8 @@ export class Outgoing {
     }
   }
 
-  async #drive(connection: Channel | Promise<Channel>): Promise<void> {
+  /** @param prepare asked when the main channel is there; what it throws fails the migration */
+  async #drive(connection: Channel | Promise<Channel>, prepare: () => void): Promise<void> {
     const signal = this.#abort.signal;
     // the answer to the command goes first
     await new Promise<void>((resolve) => setTimeout(resolve, 0));
@@ -256,6 +262,7 @@ export class Outgoing {
     this.#channel = channel;
     this.#stopForReboot();
     try {
+      prepare();
       await saveGuest(this.#request(channel));
       signal.throwIfAborted();
       this.#complete();

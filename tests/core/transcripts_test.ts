@@ -5,7 +5,6 @@ import { type Exception, replay } from "./transcripts.ts";
 
 const DISK = "needs a block device, which a model guest has not";
 const MULTIFD = "multifd over sockets is not available";
-const DIRECT = "extra channels are not opened with O_DIRECT";
 const RACE = "whether setup or the first pages meet the closed pipe is a race";
 
 /** Transcript -> what differs, and why. */
@@ -15,12 +14,10 @@ const EXCEPTIONS: Readonly<Record<string, readonly Exception[]>> = {
     numbers: [14],
     reason: "QEMU still sends the beginning of a stream over a connection it has given up, with its first pass",
   }],
-  direct_io: [{ steps: ["/proc/version"], reason: DIRECT }],
   exec_transport: [{ machines: [9], reason: "cancelling ends a command that never answers; QEMU waits for it" }],
   fd_transport: [
     { machines: [1, 2, 3], reason: "the capture passed a pipe and sockets, which cannot be made here" },
   ],
-  fdset: [{ machines: [4, 7, 8], reason: DIRECT }],
   hmp_parsing: [{ steps: ["xp/2i"], reason: "there is no disassembler" }],
   incoming_failures: [{
     steps: ["Configuration section missing"],
