@@ -221,7 +221,6 @@ export class Outgoing {
   }
 
   #connect(to: Destination, context: TransportContext): Channel | Promise<Channel> {
-    const session = this.#session;
     try {
       const channel = to.transport.connect(to.address, context);
       if (!(channel instanceof Promise)) {
