@@ -1,7 +1,8 @@
 /**
  * A second pair of hands for a load: a Worker that shares the guest's memory.
  *
- *     touch   make pages resident before they are written: the first write to a page costs as much as copying it
+ *     touch   make pages resident before they are written: the first write to a page costs more than copying it.
+ *             Needs FFI (madvise), and is left out where that is not allowed
  *     read    take runs of pages off a shared list and read each, by position, to where it belongs
  *
  * @module
@@ -23,6 +24,8 @@ export interface TouchJob {
 export interface ReadJob {
   readonly kind: "read";
   readonly path: string;
+  /** Of open(2); left out: O_RDONLY. */
+  readonly flags?: number;
   readonly memories: readonly WebAssembly.Memory[];
   readonly runs: SharedArrayBuffer;
   readonly cursor: SharedArrayBuffer;
@@ -33,6 +36,10 @@ export interface ReadDone {
   readonly run?: number;
   readonly got?: number;
   readonly error?: { code?: string; message: string };
+  /** The error is that the file may not be opened from here: nothing was read. */
+  readonly refused?: boolean;
+  /** Number of the further channel that says this. */
+  readonly channel?: number;
 }
 
 interface WorkerScope {
@@ -64,23 +71,44 @@ export function* takeRuns(
   return {};
 }
 
-/** Bytes of a page of the host, the stride of touching. */
-const HOST_PAGE = 4096;
+/** Advice to the kernel (Linux, asm-generic/mman-common.h): large pages here, and give them now. */
+const MADV_HUGEPAGE = 14, MADV_POPULATE_WRITE = 23;
 
+type Madvise = (start: Uint8Array<ArrayBuffer>, length: bigint, advice: number) => number;
+let madvise: Madvise | null | undefined;
+
+/** The C library's madvise, or null where it may not be called. Never asks for a permission. */
+function libcMadvise(): Madvise | null {
+  try {
+    if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return null;
+    const library = Deno.dlopen("libc.so.6", {
+      madvise: { parameters: ["buffer", "usize", "i32"], result: "i32" },
+    });
+    return library.symbols.madvise;
+  } catch {
+    return null;
+  }
+}
+
+/** Unlike a write, this cannot disturb a page somebody else is writing. */
 function touch({ memory, from, to }: TouchJob): void {
-  const words = new Int32Array(memory.buffer);
-  for (let at = from; at < to; at += HOST_PAGE) Atomics.add(words, at / 4, 0);
+  if (madvise === undefined) madvise = libcMadvise();
+  if (!madvise) return;
+  const view = new Uint8Array(memory.buffer as ArrayBuffer, from, to - from);
+  madvise(view, BigInt(view.length), MADV_HUGEPAGE);
+  madvise(view, BigInt(view.length), MADV_POPULATE_WRITE);
 }
 
 function read(job: ReadJob): ReadDone {
+  let fd: number | undefined;
   try {
-    const fd = fs.openSync(job.path, "r");
+    const opened = fd = fs.openSync(job.path, job.flags ?? fs.constants.O_RDONLY);
     try {
       const views = job.memories.map((memory) => new Uint8Array(memory.buffer));
       const runs = takeRuns({ ...job, views }, (view, position) => {
         let done = 0;
         while (done < view.length) {
-          const got = fs.readSync(fd, view, done, view.length - done, position + done);
+          const got = fs.readSync(opened, view, done, view.length - done, position + done);
           if (got <= 0) break;
           done += got;
         }
@@ -91,11 +119,13 @@ function read(job: ReadJob): ReadDone {
         if (step.done) return step.value;
       }
     } finally {
-      fs.closeSync(fd);
+      fs.closeSync(opened);
     }
   } catch (error) {
     const { code, message } = error as Error & { code?: string };
-    return { error: { ...(code ? { code } : {}), message } };
+    const refused = fd === undefined && [undefined, "EACCES", "EPERM"].includes(code);
+    if (!refused) Atomics.store(new Int32Array(job.cursor), 0, job.runs.byteLength);
+    return { error: { ...(code ? { code } : {}), message }, ...(refused ? { refused } : {}) };
   }
 }
 
