@@ -71,7 +71,11 @@ class Load {
       read,
       ...(channel.readAt ? { readAt: channel.readAt.bind(channel) } : {}),
       ...(channel.size ? { size: channel.size.bind(channel) } : {}),
-    }, { sections: request.tables.sections, ignoreTrailing: true });
+    }, {
+      sections: request.tables.sections,
+      ignoreTrailing: true,
+      requireConfiguration: expect?.globals.sendConfiguration ?? false,
+    });
     this.#builder = new GuestBuilder(expect ? { expect } : {});
   }
 
@@ -246,8 +250,8 @@ class Load {
         if (total >= WORTHWHILE) this.#ahead = new TouchAhead(Lane.start());
         return;
       }
-      const { channel, signal, progress } = this.#request;
-      return readMappedPages({ channel, areas: this.#mapped, blocks, signal, ...(progress ? { progress } : {}) });
+      const { channel, channels, signal, progress } = this.#request;
+      return readMappedPages({ channel, channels, areas: this.#mapped, blocks, signal, progress });
     }
     if (type === "end" && this.#pageRecords === 0 && !this.#mapped.length && this.#entries.length) {
       const shared = this.#decoder.ram.framing.ignoreShared;

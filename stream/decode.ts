@@ -35,6 +35,8 @@ export interface DecodeOptions {
   readonly sections?: Readonly<Record<string, SectionCodec>>;
   /** Stop behind VMDESCRIPTION without looking whether bytes follow (a live peer may keep the channel open). */
   readonly ignoreTrailing?: boolean;
+  /** A stream without configuration section is a fault, as for a QEMU with send-configuration=on. */
+  readonly requireConfiguration?: boolean;
   readonly onWarning?: (warning: StreamWarning) => void;
 }
 
@@ -93,7 +95,10 @@ export class StreamDecoder {
       framing.mappedRam = configuration.capabilities?.includes("mapped-ram") ?? false;
       framing.ignoreShared = configuration.capabilities?.includes("x-ignore-shared") ?? false;
       yield configuration;
-    } else if ([C.QEMU_VM_SECTION_START, C.QEMU_VM_SECTION_FULL, C.QEMU_VM_COMMAND].includes(first)) {
+    } else if (
+      !this.#options.requireConfiguration &&
+      [C.QEMU_VM_SECTION_START, C.QEMU_VM_SECTION_FULL, C.QEMU_VM_COMMAND].includes(first)
+    ) {
       this.#warn("no configuration section: sent with send-configuration=off", reader.offset);
     } else {
       this.#fault("Cannot read configuration", 0, `byte ${hex(first)}`, "0x7", ["Configuration section missing"]);

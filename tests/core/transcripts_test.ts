@@ -19,10 +19,6 @@ const EXCEPTIONS: Readonly<Record<string, readonly Exception[]>> = {
     { machines: [1, 2, 3], reason: "the capture passed a pipe and sockets, which cannot be made here" },
   ],
   hmp_parsing: [{ steps: ["xp/2i"], reason: "there is no disassembler" }],
-  incoming_failures: [{
-    steps: ["Configuration section missing"],
-    reason: "the loader takes a stream without configuration section before it asks whether it expects one",
-  }],
   live_mismatch: [{ machines: [6, 7], reason: MULTIFD }],
   live_tcp_and_unix: [{ machines: [2, 3], reason: MULTIFD }],
   pause_before_switchover: [{
