@@ -8,7 +8,7 @@ import config from "./deno.json" with { type: "json" };
 import type { Inspected, InspectRequest } from "./repl/commands/inspect.ts";
 import type { Bench, BenchOptions } from "./repl/bench.ts";
 import { PLAIN } from "./repl/colour.ts";
-import { PROCESS_OUTPUT } from "./repl/output.ts";
+import { describeError, PROCESS_OUTPUT } from "./repl/output.ts";
 import { runProgram, type Tools } from "./repl/program.ts";
 
 /** What the program is built from. */
@@ -16,16 +16,25 @@ export const TOOLS: Tools = { version: config.version, openBench, inspect };
 
 async function openBench({ content = [], accel, plugins = [], ...options }: BenchOptions): Promise<Bench> {
   const { DEFAULT_ASSEMBLY, parseContent, Workbench } = await import("./mod.ts");
-  return await Workbench.open({
-    ...options,
-    content: content.length > 0 ? content.map(parseContent) : undefined,
-    accelerator: accel,
-    plugins: await Promise.all(plugins.map(DEFAULT_ASSEMBLY.importPlugin!)),
-    async inspect(path) {
-      await using inspected = await inspect(path, { plugins });
-      return inspected.text(PLAIN, 100);
-    },
-  });
+  const modules = await Promise.all(plugins.map(DEFAULT_ASSEMBLY.importPlugin!));
+  try {
+    return await Workbench.open({
+      ...options,
+      content: content.length > 0 ? content.map(parseContent) : undefined,
+      accelerator: accel,
+      plugins: modules,
+      async inspect(path) {
+        await using inspected = await inspect(path, { plugins });
+        return inspected.text(PLAIN, 100);
+      },
+    });
+  } catch (error) {
+    const { guest } = options;
+    if (guest !== undefined && error instanceof Error && !error.message.includes(guest)) {
+      error.message = `${guest}: ${error.message}`;
+    }
+    throw error;
+  }
 }
 
 async function inspect(path: string, request: InspectRequest): Promise<Inspected> {
@@ -58,4 +67,26 @@ async function inspect(path: string, request: InspectRequest): Promise<Inspected
   };
 }
 
-if (import.meta.main) Deno.exit(await runProgram(Deno.args, TOOLS, PROCESS_OUTPUT));
+/** Nothing runs any more and the program is not through: what it waits for can no longer come. */
+function endOfWaiting(): never {
+  PROCESS_OUTPUT.err("miglab: nothing is left that could end the migration\n");
+  Deno.exit(1);
+}
+
+/** A fault of ours that no command caught. */
+function endOfProgram(event: PromiseRejectionEvent | ErrorEvent): never {
+  const error = event instanceof PromiseRejectionEvent ? event.reason : event.error ?? event.message;
+  PROCESS_OUTPUT.err(
+    `miglab: internal error: ${describeError(error, Deno.args.some((arg) => VERBOSE.includes(arg)))}\n`,
+  );
+  Deno.exit(1);
+}
+
+const VERBOSE = ["-v", "--verbose"];
+
+if (import.meta.main) {
+  addEventListener("beforeunload", endOfWaiting);
+  addEventListener("unhandledrejection", endOfProgram);
+  addEventListener("error", endOfProgram);
+  runProgram(Deno.args, TOOLS, PROCESS_OUTPUT).then(Deno.exit);
+}

@@ -160,7 +160,7 @@ export class Migrations {
 
   #hear(line: string): void {
     const { outgoing, incoming } = this.#session;
-    if (incoming.running) {
+    if (incoming.status === "active") {
       if (this.#held.push(line) === 1) incoming.settled.then(() => this.#release());
       return;
     }

@@ -19,6 +19,8 @@ import type { Watch } from "./watch.ts";
 export interface ScriptOptions {
   /** What messages call it: a path, "-", "-e". */
   readonly name: string;
+  /** Where the guest comes from, for messages about a load that the options started: "--incoming file:vm.sav". */
+  readonly incoming?: string;
   /** Go on behind a line that failed. */
   readonly keepGoing?: boolean;
   /** One JSON object for each line that was run. */
@@ -68,7 +70,8 @@ class Script {
   /** See to what the options of the guest started. @returns whether it went well */
   async begin(): Promise<boolean> {
     await this.#watched(this.#migrations.ready());
-    for (const failure of this.#migrations.ended()) this.#complain(this.options.name, failure);
+    const where = this.options.incoming ?? this.options.name;
+    for (const failure of this.#migrations.ended()) this.#complain(where, failure);
     return this.#good;
   }
 

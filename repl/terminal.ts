@@ -2,10 +2,12 @@
  * The terminal a console runs on: what Ctrl-Z, `fg` and signals from outside do to it.
  *
  * While lines are read the terminal is in raw mode, so Ctrl-Z is a key and not a signal: the mode is put back by hand,
- * then the whole job is stopped, as the terminal would have done (a `deno task` around the program is part of the job).
+ * then the whole job is stopped, as the terminal would have done. `deno task` around the program is part of the job and
+ * catches SIGTSTP, so it takes SIGSTOP, and that only where a shell is there to continue the job.
  * SIGTERM and SIGHUP would leave the user's shell with a raw terminal; here they end the console in order.
  * @module
  */
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import type { ReadStream, WriteStream } from "node:tty";
 
@@ -29,6 +31,22 @@ export interface Terminal {
   release(): void;
 }
 
+/** Somebody can continue this job: its leader's parent is in the same session, but not in the job (proc(5), "stat"). */
+function shellWaits(): boolean {
+  const stat = (pid: number | "self") => {
+    const text = readFileSync(`/proc/${pid}/stat`, "latin1");
+    const [parent, group, session] = text.slice(text.lastIndexOf(")") + 4).split(" ").map(Number);
+    return { parent, group, session };
+  };
+  try {
+    const self = stat("self");
+    const shell = stat(stat(self.group).parent);
+    return shell.session === self.session && shell.group !== self.group;
+  } catch {
+    return false;
+  }
+}
+
 /** The terminal at stdin and stdout; both must be one. */
 export function openTerminal(): Terminal {
   const input = process.stdin as ReadStream;
@@ -46,9 +64,9 @@ export function openTerminal(): Terminal {
     output,
     muted: false,
     suspend() {
-      if (Deno.permissions.querySync({ name: "run" }).state !== "granted") return; // signalling would ask for it
+      if (Deno.permissions.querySync({ name: "run" }).state !== "granted" || !shellWaits()) return;
       input.setRawMode(false);
-      process.kill(0, "SIGTSTP");
+      process.kill(0, "SIGSTOP");
     },
     onResume: (listener) =>
       listen("SIGCONT", () => {

@@ -59,6 +59,7 @@ Deno.test("wrong usage is one line on stderr and status 2", async () => {
     [["inspect"], /missing required argument 'file'/],
     [["inspect", "a", "b"], /too many arguments/],
     [["inspect", "a", "--ram", "1M"], /'--ram' does not go with 'inspect'/],
+    [["--events", "-e", "stop"], /'--events' needs a console/],
     [["--guest", "x", "--incoming", "defer", "-e", "stop"], /'--guest' cannot be used with option '--incoming'/],
   ];
   for (const [args, expected] of cases) {
@@ -74,7 +75,11 @@ Deno.test("what cannot be opened is one line on stderr and status 1", async () =
   const text = dir.file("text", "no stream\n");
   const cases: [string[], RegExp][] = [
     [["--guest", dir.file("nix"), "-e", "stop"], /nix.*No such file or directory/],
-    [["--guest", text, "-e", "stop"], /at offset 0x0/],
+    [["--guest", text, "-e", "stop"], /text: .* at offset 0x0/],
+    [
+      ["--incoming", `file:${text}`, "-e", "stop"],
+      /--incoming file:.*text: load of migration failed: .* at offset 0x0/,
+    ],
     [["--content", "nonsense", "-e", "stop"], /nonsense/],
     [["--plugin", dir.file("nix.ts"), "-e", "stop"], /nix\.ts/],
     [["--plugin", dir.file("empty.ts", "export {};\n"), "-e", "stop"], /exports no plugin/],
@@ -233,4 +238,11 @@ Deno.test("the version, the help and a model guest need no permission", async ()
     }).output();
     assert.deepEqual([code, new TextDecoder().decode(stderr)], [0, ""], args.join(" "));
   }
+});
+
+Deno.test("a migration that nothing can end any more is told, and status 1", async () => {
+  const { code, stdout, stderr } = await program(["--incoming", "exec:true", "-e", "info status"]).output();
+  const decoder = new TextDecoder();
+  assert.deepEqual([code, decoder.decode(stdout)], [1, "VM status: paused (inmigrate)\n"]);
+  assert.match(decoder.decode(stderr), /^(miglab: [^\n]+\n){1,2}$/);
 });

@@ -3,7 +3,7 @@
  * @module
  */
 import type { Bench } from "../bench.ts";
-import { benchOptions } from "../options.ts";
+import { benchOptions, UsageError } from "../options.ts";
 import { bytesText } from "../progress.ts";
 import type { CommandModule, Context } from "../program.ts";
 import type { Style } from "../colour.ts";
@@ -11,10 +11,13 @@ import { runLines, runOne, watchFor } from "./run.ts";
 
 /** Declares what the root command does by itself. */
 export const consoleCommand: CommandModule = (root, context) => {
-  root.action(async ({ execute }) => {
+  root.action(async ({ execute, events, json }) => {
+    const interactive = !execute && Deno.stdin.isTerminal() && Deno.stdout.isTerminal();
+    if (events && !interactive) throw new UsageError("option '--events' needs a console");
+    if (json && interactive) throw new UsageError("option '--json' does not go with a console; see run and -e");
     if (execute) {
       if (!await runLines(execute, context, { name: "-e", keepGoing: false })) context.finish(1);
-    } else if (Deno.stdin.isTerminal() && Deno.stdout.isTerminal()) {
+    } else if (interactive) {
       context.finish(await converse(context));
     } else if (!await runOne("-", context, true)) {
       context.finish(1);

@@ -11,7 +11,7 @@ const DETAILS = `
 A line is a command of QEMU's monitor, or QMP when it starts with {. Blank lines and lines that start with # are skipped.
 The first line that fails ends the script; what the monitor prints about it goes to stdout as everything else, and
 SCRIPT:LINE with the reason to stderr. migrate without -d waits; one that fails is an error although QEMU's monitor says
-nothing. In the end a migration that still runs, or that is still awaited, is waited for.
+nothing. What comes in from a file is there before the next line; in the end a migration that still runs, or that is still awaited, is waited for.
 
 --json prints one object for each line: {"script", "hmp", "out", "error"}, or {"script", "qmp", "reply"} for QMP.
 
@@ -71,6 +71,7 @@ export async function runLines(
   await using bench: Bench = await context.tools.openBench(benchOptions(options));
   return await runScript(lines, bench, context.output, {
     ...how,
+    incoming: options.incoming && `--incoming ${options.incoming}`,
     json: options.json,
     verbose: options.verbose,
     watch: await watchFor(context),

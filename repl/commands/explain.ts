@@ -1,0 +1,115 @@
+/**
+ * `miglab explain FILE`: every byte of a saved guest, with what it means and where the rule is written.
+ * @module
+ */
+import { InvalidArgumentError } from "@commander-js/extra-typings";
+import type { Style } from "../colour.ts";
+import { refuseOthers, sizeArgument } from "../options.ts";
+import { describeError, oneLine, ReaderGone } from "../output.ts";
+import type { CommandModule, Context } from "../program.ts";
+
+/** What is asked of a file. */
+export interface ExplainRequest {
+  /** Where in it the stream begins: a size. */
+  readonly offset?: string;
+  /** Offset in the file, or BLOCK:OFFSET. */
+  readonly at?: string;
+  /** Guest-physical address: a size. */
+  readonly address?: string;
+  readonly limit?: number;
+  readonly section?: string;
+  /** A line for each page record. */
+  readonly pages?: boolean;
+  /** Modules of plugins. */
+  readonly plugins?: readonly string[];
+  readonly onProgress?: (bytes: number, total: number | undefined) => void;
+}
+
+/** One field. */
+export interface ExplainedLine {
+  /** The value of `--json`. */
+  readonly json: object;
+  /** Without a line feed. */
+  text(style: Style): string;
+}
+
+/** Reads a file; "-" is standard input. The last value says what is wrong with it. */
+export type Explain = (path: string, request: ExplainRequest) => AsyncGenerator<ExplainedLine, string | undefined>;
+
+/** Lines when a place was asked for and no number of them. */
+const LINES_AT = 16;
+/** Characters written at once. */
+const CHUNK = 1 << 16;
+
+const DETAILS = `
+A line is offset, length, the first bytes, the field with its value, what it means, and where the rule is written: a file and
+a function of QEMU. The lengths add up to the file; bytes nobody claims, and all that follows a fault, are opaque.
+
+--at OFFSET begins with the line that holds that byte and prints ${LINES_AT} lines, or --limit. --at BLOCK:OFFSET and --address go
+the other way: what in the file holds that page of RAM.
+
+Examples:
+  miglab explain vm.sav | less
+  miglab explain vm.sav --at 0x2100000 --limit 1      which page is that?
+  miglab explain vm.sav --at pc.ram:0x2000000         where is that page?
+  miglab explain vm.sav --section cpu
+  miglab explain vm.sav --json | jq -s 'map(.length) | add'`;
+
+/** Declares `explain`. */
+export const explainCommand: CommandModule = (root, context) => {
+  root.command("explain")
+    .summary("every byte of a saved guest, named")
+    .description("Print what every byte of a saved guest is, from first to last.")
+    .argument("<file>", "a migration stream in a file; - is standard input")
+    .option("--at <place>", "begin there: an offset in the file, or BLOCK:OFFSET for what holds that page")
+    .option("--address <address>", "what holds the page at this guest-physical address", sizeArgument)
+    .option("--limit <lines>", "so many lines", linesArgument)
+    .option("--section <name>", "only sections of this name")
+    .option("--pages", "a line for each page record (always with --json)")
+    .option("--offset <bytes>", "where in the file the stream begins", sizeArgument)
+    .addHelpText("after", DETAILS)
+    .action(async (file, options) => {
+      refuseOthers(root, "explain");
+      const limit = options.limit ?? (options.at === undefined ? undefined : LINES_AT);
+      const request = { ...options, limit, plugins: root.opts().plugin };
+      let failure: string | undefined;
+      try {
+        failure = await explain(file, request, context);
+      } catch (error) {
+        if (error instanceof ReaderGone) throw error;
+        failure = describeError(error, root.opts().verbose ?? false);
+      }
+      if (failure === undefined) return;
+      const name = file === "-" ? "standard input: " : failure.includes(`'${file}'`) ? "" : `${file}: `;
+      context.output.err(`miglab: ${name}${failure}\n`);
+      context.finish(1);
+    });
+};
+
+function linesArgument(text: string): number {
+  if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError("Expected a number of lines.");
+  return Number(text);
+}
+
+/** @returns what is wrong with the file */
+async function explain(file: string, request: ExplainRequest, context: Context): Promise<string | undefined> {
+  const { output, tools } = context;
+  const { json } = context.options();
+  const style = context.style();
+  const lines = tools.explain(file, { ...request, pages: request.pages || json });
+  let text = "";
+  try {
+    for (;;) {
+      const { value, done } = await lines.next();
+      if (done) return value === undefined ? undefined : oneLine(value);
+      text += (json ? JSON.stringify(value.json) : value.text(style)) + "\n";
+      if (text.length < CHUNK) continue;
+      const ready = text;
+      text = "";
+      output.out(ready);
+    }
+  } finally {
+    if (text !== "") output.out(text);
+    await lines.return(undefined);
+  }
+}
