@@ -15,12 +15,16 @@ import { CommandState } from "./commands.ts";
 import { decodeConfiguration } from "./configuration.ts";
 import * as C from "./constants.ts";
 import { deviceBounds, TAIL_LIMIT } from "./device.ts";
-import { hex, StreamError, TruncatedStreamError, UnsupportedError } from "./errors.ts";
+import { hex, TruncatedStreamError, UnsupportedError } from "./errors.ts";
+import { faultAt } from "./fault.ts";
+import { decodeHeader } from "./header.ts";
 import { ITERABLE_SECTIONS } from "./iterables.ts";
 import { RamDecoder } from "./ram.ts";
 import { StreamReader } from "./reader.ts";
 import type { SectionRecord, SectionType, StreamRecord } from "./records.ts";
+import { SectionFraming } from "./sections.ts";
 import type { SectionCodec } from "./tables.ts";
+import { decodeRest, decodeTail } from "./tail.ts";
 import { findVmdescription, parseVmdescription, type VmDescription } from "./vmdesc.ts";
 
 /** A doubt that does not stop the decoder. */
@@ -58,9 +62,8 @@ export class StreamDecoder {
   eofSeen = false;
   readonly #options: DecodeOptions;
   readonly #codecs: Readonly<Record<string, SectionCodec>>;
-  readonly #sections = new Map<number, { idstr: string; instanceId: number; versionId: number; full: boolean }>();
+  readonly #framing: SectionFraming;
   readonly #devicesSeen = new Set<string>();
-  #footers: boolean | undefined;
   #ramPhase: "none" | "setup" | "parts" | "done" = "none";
   #adviseChecked = false;
   #opaqueRest = false;
@@ -69,6 +72,7 @@ export class StreamDecoder {
     this.#options = options;
     this.#codecs = { ...ITERABLE_SECTIONS, ...options.sections };
     this.reader = new StreamReader(source);
+    this.#framing = new SectionFraming(this.reader, (text, offset) => this.#warn(text, offset));
     this.ram = new RamDecoder(this.reader, {
       pageSize: 4096,
       pageSizeKnown: false,
@@ -81,7 +85,7 @@ export class StreamDecoder {
   /** All records, once. */
   async *records(): AsyncGenerator<StreamRecord> {
     const { reader } = this;
-    yield await this.#header();
+    yield await decodeHeader(reader);
     this.#describeAhead();
     await reader.need(1, "Cannot read configuration", ["Configuration section missing"], "Invalid argument");
     const first = reader.peekU8();
@@ -104,55 +108,14 @@ export class StreamDecoder {
       this.#fault("Cannot read configuration", 0, `byte ${hex(first)}`, "0x7", ["Configuration section missing"]);
     }
     yield* this.#elements();
-    if (!this.#opaqueRest) yield* this.#tail();
-  }
-
-  async #header(): Promise<StreamRecord> {
-    const { reader } = this;
-    const channel = reader.source.name, offset = reader.offset;
-    const not = ["Not a migration stream"];
-    await reader.need(4, "Cannot read stream header", not, "Invalid argument");
-    const magic = reader.peekU32();
-    if (magic === C.MULTIFD_MAGIC || magic === C.CPR_MAGIC) {
-      const multifd = magic === C.MULTIFD_MAGIC;
-      throw new UnsupportedError("Cannot decode on its own", {
-        channel,
-        offset,
-        found: `magic ${hex(magic)}: ${multifd ? "a multifd channel" : "a cpr channel"}`,
-        expected: "the main channel of the migration, which begins with QEVM",
-        qemu: not,
-        feature: multifd ? "multifd" : "cpr-transfer",
-      });
-    }
-    if (await reader.ensure(8) && reader.peekU8() === C.QEMU_VM_COMMAND && reader.peekU8(2) === 10) {
-      throw new UnsupportedError("Cannot decode on its own", {
-        channel,
-        offset,
-        found: "RECV_BITMAP: a connection resumed by postcopy recovery",
-        expected: "the connection it resumes, which begins with QEVM and lists sections and blocks",
-        qemu: not,
-        feature: "postcopy recovery",
-      });
-    }
-    if (magic !== C.QEMU_VM_FILE_MAGIC) {
-      this.#fault("Cannot read stream header", 0, `magic ${hex(magic)}`, `${hex(C.QEMU_VM_FILE_MAGIC)} (QEVM)`, not);
-    }
-    const unsupported = ["Unsupported migration stream version"];
-    await reader.need(8, "Cannot read stream version", unsupported, "Operation not supported");
-    const version = reader.peekU32(4);
-    if (version !== C.QEMU_VM_FILE_VERSION) {
-      const old = version === C.QEMU_VM_FILE_VERSION_COMPAT;
-      throw new StreamError("Cannot read stream header", {
-        channel,
-        offset: offset + 4,
-        found: `version ${version}`,
-        expected: "3",
-        qemu: old ? ["SaveVM v2 format is obsolete and don't work anymore"] : unsupported,
-        reason: "Operation not supported",
-      });
-    }
-    reader.pos += 8;
-    return { kind: "header", channel, offset, length: 8, version };
+    if (this.#opaqueRest) return;
+    yield* decodeTail(reader, {
+      postcopy: this.commands.postcopy !== 0,
+      ignoreTrailing: this.#options.ignoreTrailing ?? false,
+      seen: (idstr, instanceId) => this.#devicesSeen.has(`${idstr} ${instanceId}`),
+      describe: (description) => this.description = description,
+      warn: (text, offset) => this.#warn(text, offset),
+    });
   }
 
   /** On a channel that can seek the description is read first: it says how long device bodies are. */
@@ -193,21 +156,23 @@ export class StreamDecoder {
       switch (type) {
         case C.QEMU_VM_SECTION_START:
         case C.QEMU_VM_SECTION_FULL: {
-          const section = await this.#sectionHeader(TYPE_WORDS[type]);
+          const section = await this.#framing.announce(TYPE_WORDS[type]);
           yield section;
           yield* type === C.QEMU_VM_SECTION_FULL && !this.#isRam(section)
             ? this.#device(section, end)
             : this.#iterable(section);
           if (this.#opaqueRest) return;
-          yield* this.#footer(section);
+          const footer = await this.#framing.footer(section);
+          if (footer) yield footer;
           break;
         }
         case C.QEMU_VM_SECTION_PART:
         case C.QEMU_VM_SECTION_END: {
-          const section = await this.#sectionAgain(TYPE_WORDS[type]);
+          const section = await this.#framing.again(TYPE_WORDS[type]);
           yield section;
           yield* this.#iterable(section);
-          yield* this.#footer(section);
+          const footer = await this.#framing.footer(section);
+          if (footer) yield footer;
           break;
         }
         case C.QEMU_VM_COMMAND: {
@@ -230,80 +195,6 @@ export class StreamDecoder {
 
   #isRam(section: { idstr: string }): boolean {
     return section.idstr === "ram";
-  }
-
-  async #sectionHeader(type: SectionType): Promise<SectionRecord> {
-    const { reader } = this;
-    const channel = reader.source.name, offset = reader.offset;
-    await reader.need(6, "Cannot read section header");
-    const sectionId = reader.peekU32(1);
-    const length = reader.peekU8(5);
-    const unreadable = [`Unable to read ID string for section ${sectionId}`];
-    if (length === 0) this.#fault("Cannot read section header", 5, "an empty name", "an idstr", unreadable);
-    await reader.need(6 + length, "Cannot read section header", unreadable, "Invalid argument");
-    await reader.need(14 + length, "Cannot read instance and version of a section");
-    reader.pos += 6;
-    const idstr = reader.latin1(length);
-    const instanceId = reader.u32(), versionId = reader.u32();
-    if (!/^[\x20-\x7e]+$/.test(idstr)) {
-      throw new StreamError("Cannot read section header", {
-        channel,
-        offset: offset + 6,
-        found: `name ${JSON.stringify(idstr)}`,
-        expected: "printable characters",
-        qemu: [`Unknown savevm section or instance '${idstr}' ${instanceId}`],
-      });
-    }
-    const known = this.#sections.get(sectionId);
-    const full = type === "full";
-    const same = known?.idstr === idstr && known.instanceId === instanceId;
-    if (known && (!same || known.full === full)) {
-      this.#faultAt(
-        "Cannot accept section",
-        offset,
-        `${idstr} instance ${instanceId} under id ${sectionId}`,
-        same ? "it only once" : `a new id, ${sectionId} is ${known.idstr}`,
-      );
-    }
-    this.#sections.set(sectionId, { idstr, instanceId, versionId, full });
-    if (idstr === "ram" && versionId !== C.RAM_SAVE_VERSION) {
-      this.#faultAt(
-        "Cannot decode section ram",
-        offset + 10 + length,
-        `version ${versionId}`,
-        String(C.RAM_SAVE_VERSION),
-        [
-          `error while loading state for instance ${hex(instanceId)} of device 'ram'`,
-        ],
-      );
-    }
-    return {
-      kind: "section",
-      channel,
-      offset,
-      length: reader.offset - offset,
-      type,
-      sectionId,
-      idstr,
-      instanceId,
-      versionId,
-    };
-  }
-
-  async #sectionAgain(type: SectionType): Promise<SectionRecord> {
-    const { reader } = this;
-    const channel = reader.source.name, offset = reader.offset;
-    await reader.need(5, "Cannot read section header");
-    const sectionId = reader.peekU32(1);
-    const known = this.#sections.get(sectionId);
-    if (!known) {
-      this.#fault("Cannot read section header", 1, `section id ${sectionId}`, "one announced before", [
-        `Unknown savevm section ${sectionId}`,
-      ]);
-    }
-    reader.pos += 5;
-    const { idstr, instanceId, versionId } = known!;
-    return { kind: "section", channel, offset, length: 5, type, sectionId, idstr, instanceId, versionId };
   }
 
   async *#iterable(section: SectionRecord): AsyncGenerator<StreamRecord> {
@@ -344,13 +235,13 @@ export class StreamDecoder {
     const channel = reader.source.name;
     const { sectionId, idstr, instanceId, versionId } = section;
     const early = this.#ramPhase === "setup" && end === undefined;
-    if (!reader.source.readAt && this.#footers === false && !this.description) await this.#spool();
+    if (!reader.source.readAt && this.#framing.footers === false && !this.description) await this.#spool();
     const description = end === undefined ? this.#describe(section) : undefined;
     const bounds = await deviceBounds(reader, section, {
       ...(description ? { description } : {}),
       ...(end !== undefined ? { end } : {}),
-      footers: this.#footers,
-      announced: (id) => this.#sections.has(id),
+      footers: this.#framing.footers,
+      announced: (id) => this.#framing.knows(id),
       warn: (text, offset) => this.#warn(text, offset),
     });
     this.#devicesSeen.add(`${idstr} ${instanceId}`);
@@ -358,7 +249,7 @@ export class StreamDecoder {
     if (!bounds) {
       this.#warn("neither footers nor a description: from the first device on the stream is one piece", offset);
       this.#opaqueRest = true;
-      yield* this.#rest("device state of unknown bounds");
+      yield* decodeRest(reader, "device state of unknown bounds");
       return;
     }
     const { length, by } = bounds;
@@ -372,7 +263,8 @@ export class StreamDecoder {
     const { idstr, instanceId, versionId, offset } = section;
     const description = this.description.device(idstr, instanceId);
     if (!description) {
-      this.#faultAt(
+      faultAt(
+        this.reader,
         "Cannot match section with the description",
         offset,
         `${idstr} instance ${instanceId}`,
@@ -385,7 +277,8 @@ export class StreamDecoder {
     }
     const described = description!.version;
     if (!description!.oldStyle && described !== versionId) {
-      this.#faultAt(
+      faultAt(
+        this.reader,
         "Cannot match section with the description",
         offset + 10 + idstr.length,
         `version ${versionId} of ${idstr}`,
@@ -407,37 +300,6 @@ export class StreamDecoder {
     const bytes = reader.buf.subarray(reader.pos, reader.end);
     const found = findVmdescription(bytes);
     if (found) this.description = parseVmdescription(found.text);
-  }
-
-  async *#footer(section: SectionRecord): AsyncGenerator<StreamRecord> {
-    const { reader } = this;
-    const channel = reader.source.name;
-    if (this.#footers === false) return;
-    const { idstr, sectionId } = section;
-    const missing = [`Missing section footer for ${idstr}`];
-    await reader.need(1, `Cannot read footer of section ${idstr}`, missing, "Invalid argument");
-    const byte = reader.peekU8();
-    if (byte !== C.QEMU_VM_SECTION_FOOTER) {
-      if (this.#footers === undefined && [1, 2, 3, 4, 8, 0].includes(byte)) {
-        this.#footers = false;
-        this.#warn("no section footers: sent with send-section-footer=off", reader.offset);
-        return;
-      }
-      this.#fault(`Cannot read footer of section ${idstr}`, 0, `byte ${hex(byte)}`, "0x7e", missing);
-    }
-    await reader.need(5, `Cannot read footer of section ${idstr}`, [
-      "check_section_footer: Read section footer failed: -5",
-    ], "Invalid argument");
-    const offset = reader.offset;
-    const id = reader.peekU32(1);
-    if (id !== sectionId) {
-      this.#fault(`Cannot read footer of section ${idstr}`, 1, `section id ${hex(id)}`, hex(sectionId), [
-        `Mismatched section id in footer for ${idstr} - read ${hex(id)} expected ${hex(sectionId)}`,
-      ]);
-    }
-    this.#footers = true;
-    reader.pos += 5;
-    yield { kind: "footer", channel, offset, length: 5, sectionId };
   }
 
   /** @returns true when the command ends a package */
@@ -489,93 +351,11 @@ export class StreamDecoder {
     return false;
   }
 
-  /** What stands behind EOF. */
-  async *#tail(): AsyncGenerator<StreamRecord> {
-    const { reader } = this;
-    const channel = reader.source.name;
-    if (!(await reader.ensure(1))) {
-      if (this.commands.postcopy === 0) this.#warn("no description behind the end of the stream", reader.offset);
-      return;
-    }
-    const type = reader.peekU8();
-    if (type !== C.QEMU_VM_VMDESCRIPTION) {
-      if (this.commands.postcopy !== 0 || this.#options.ignoreTrailing) return;
-      yield* this.#rest("trailing bytes");
-      this.#faultAt("Cannot read description", reader.offset, `byte ${hex(type)}`, "0x6", [
-        `Expected vmdescription section, but got ${type}`,
-      ]);
-    }
-    await reader.need(5, "Cannot read description");
-    const offset = reader.offset;
-    const length = reader.peekU32(1);
-    const left = reader.remaining();
-    if (length > TAIL_LIMIT || (left !== undefined && length > left - 5)) {
-      const truncated = length <= TAIL_LIMIT;
-      throw new (truncated ? TruncatedStreamError : StreamError)("Cannot read description", {
-        channel,
-        offset: offset + 1,
-        found: `a length of ${length}` + (left === undefined ? "" : ` and ${left - 5} bytes left`),
-        expected: truncated ? "the whole description" : `at most ${TAIL_LIMIT}`,
-      });
-    }
-    await reader.need(5 + length, "Cannot read description");
-    reader.pos += 5;
-    const json = reader.bytes(length);
-    let problem: string | undefined;
-    try {
-      this.description = parseVmdescription(new TextDecoder("utf-8", { fatal: true }).decode(json));
-    } catch (error) {
-      problem = (error as Error).message;
-    }
-    yield { kind: "vmdescription", channel, offset, length: 5 + length, json };
-    if (problem !== undefined) this.#faultAt("Cannot read description", offset + 5, problem, "JSON as QEMU writes it");
-    const absent = this.description!.devices.find((d) => !this.#devicesSeen.has(`${d.name} ${d.instanceId}`));
-    if (absent) {
-      this.#faultAt(
-        "Cannot match the description with the stream",
-        offset,
-        `no section ${absent.name} instance ${absent.instanceId}`,
-        "every device it lists",
-      );
-    }
-    if (this.#options.ignoreTrailing || !(await reader.ensure(1))) return;
-    const behind = reader.offset;
-    const foreign = yield* this.#rest("trailing bytes");
-    if (foreign) {
-      this.#faultAt("Cannot account for bytes behind the end", behind, `${reader.offset - behind} bytes`, "none");
-    }
-    this.#warn(`${reader.offset - behind} zero bytes behind the end`, behind);
-  }
-
-  /** Everything up to the end, as opaque pieces. @returns true when a byte of it is not zero */
-  async *#rest(what: string): AsyncGenerator<StreamRecord, boolean> {
-    const { reader } = this;
-    let foreign = false;
-    while (await reader.ensure(1)) {
-      const offset = reader.offset;
-      const data = reader.bytes(reader.available);
-      if (!foreign) foreign = data.some((byte) => byte !== 0);
-      yield { kind: "opaque", channel: reader.source.name, offset, length: data.length, what, data };
-    }
-    return foreign;
-  }
-
   #warn(text: string, offset: number): void {
     this.#options.onWarning?.({ text, offset });
   }
 
   #fault(action: string, ahead: number, found: string, expected: string, qemu?: string[], reason?: string): never {
-    this.#faultAt(action, this.reader.offset + ahead, found, expected, qemu, reason);
-  }
-
-  #faultAt(action: string, offset: number, found: string, expected: string, qemu?: string[], reason?: string): never {
-    throw new StreamError(action, {
-      channel: this.reader.source.name,
-      offset,
-      found,
-      expected,
-      ...(qemu ? { qemu } : {}),
-      ...(reason ? { reason } : {}),
-    });
+    faultAt(this.reader, action, this.reader.offset + ahead, found, expected, qemu, reason);
   }
 }
