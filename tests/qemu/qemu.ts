@@ -184,6 +184,15 @@ export class Qemu {
     await this.qmp("stop");
   }
 
+  /** Milliseconds between the newest `setup` and `completed`, by QEMU's own clock. Needs capability events. */
+  migrationMs(): number {
+    const at = (status: string) => {
+      const { timestamp } = this.#qmp!.events.findLast(({ data }) => data?.status === status)!;
+      return timestamp.seconds * 1000 + timestamp.microseconds / 1000;
+    };
+    return at("completed") - at("setup");
+  }
+
   /** Guest-physical memory, as QEMU itself writes it into a file. */
   async pmemsave(address: number, length: number): Promise<Uint8Array> {
     const filename = this.path("pmemsave");

@@ -16,6 +16,13 @@ export class QmpError extends Error {
   }
 }
 
+/** An event as QEMU sends it. */
+export interface QmpEvent {
+  readonly event: string;
+  readonly data?: Json;
+  readonly timestamp: { readonly seconds: number; readonly microseconds: number };
+}
+
 /** Milliseconds one answer may take. */
 const ANSWER_MS = 60_000;
 
@@ -24,7 +31,7 @@ export class QmpConnection {
   readonly #conn: Deno.Conn;
   readonly #lines: AsyncGenerator<string>;
   /** Events so far, oldest first. */
-  readonly events: { readonly event: string; readonly data?: Json }[] = [];
+  readonly events: QmpEvent[] = [];
 
   private constructor(conn: Deno.Conn) {
     this.#conn = conn;

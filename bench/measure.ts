@@ -1,0 +1,76 @@
+/**
+ * What a measurement is: several runs, their median; a process, its time and the most memory it held.
+ * @module
+ */
+import { Buffer } from "node:buffer";
+
+/** Milliseconds a prompt may take at most. */
+const PROMPT_MS = 20_000;
+
+/** The middle of several figures. */
+export function median(figures: readonly number[]): number {
+  const sorted = [...figures].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** What became of a process. */
+export interface ProcessFigures {
+  readonly ms: number;
+  /** VmHWM, read every few milliseconds: bytes. */
+  readonly peakBytes: number;
+  readonly stdout: string;
+}
+
+/** Run a command to its end. @throws when it fails */
+export async function runProcess(command: string, args: readonly string[]): Promise<ProcessFigures> {
+  const begin = performance.now();
+  const child = new Deno.Command(command, { args: [...args], stdin: "null", stdout: "piped", stderr: "piped" }).spawn();
+  let peakBytes = 0;
+  const timer = setInterval(() => peakBytes = Math.max(peakBytes, highWater(child.pid)), 3);
+  try {
+    const { success, stdout, stderr } = await child.output();
+    const ms = performance.now() - begin;
+    if (!success) throw new Error(`${command} ${args.join(" ")}: ${Buffer.from(stderr).toString().trim()}`);
+    return { ms, peakBytes, stdout: Buffer.from(stdout).toString() };
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** Most memory a process ever held, in bytes; 0 when it has gone. */
+function highWater(pid: number): number {
+  try {
+    return 1024 * parseInt(/^VmHWM:\s*(\d+)/m.exec(Deno.readTextFileSync(`/proc/${pid}/status`))?.[1] ?? "0");
+  } catch {
+    return 0;
+  }
+}
+
+/** Milliseconds until a program on a terminal of its own prints `text`. Needs script(1) of util-linux. */
+export async function untilPrompt(command: string, text: string): Promise<number> {
+  const begin = performance.now();
+  const child = new Deno.Command("script", {
+    args: ["-qec", command, "/dev/null"],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  let seen = "";
+  let ms: number | undefined;
+  const decoder = new TextDecoder();
+  const late = setTimeout(() => child.kill("SIGKILL"), PROMPT_MS);
+  for await (const chunk of child.stdout) {
+    seen += decoder.decode(chunk, { stream: true });
+    if (ms !== undefined || !seen.includes(text)) continue;
+    ms = performance.now() - begin;
+    const keyboard = child.stdin.getWriter();
+    await keyboard.write(new TextEncoder().encode("quit\r"));
+    keyboard.releaseLock();
+  }
+  await child.stdin.close().catch(() => {}); // the terminal has gone with the program
+  await child.status;
+  clearTimeout(late);
+  if (ms === undefined) throw new Error(`${command} ended before it printed "${text}": ${seen}`);
+  return ms;
+}
