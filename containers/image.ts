@@ -1,5 +1,6 @@
 /**
- * A saved guest as a value: what stream it is, its RAM blocks with pages by (block, offset), its sections and devices.
+ * A saved guest as a value, whatever file it is in: what stream it is, its RAM blocks with pages by (block, offset), its
+ * sections and devices.
  *
  *     await using image = await openImage("/tmp/vm.sav");
  *     image.stream.machine, image.ram.blocks, await image.ram.readPage("pc.ram", 0x7c000), image.devices[0].fields
@@ -9,22 +10,37 @@
  */
 import { bufferSource, type ByteSource } from "../stream/channel.ts";
 import { type StreamError, UnsupportedError } from "../stream/errors.ts";
-import type { SectionType } from "../stream/records.ts";
 import type { Tables } from "../stream/tables.ts";
 import type { VmDescription } from "../stream/vmdesc.ts";
-import { type PlainFields, walkDevice, type WalkedDevice } from "../stream/vmstate.ts";
 import { type FileSource, fileSource } from "./file_source.ts";
+import { ImageDevice } from "./image_device.ts";
+import type { LibvirtSave } from "./libvirt.ts";
+import { locate, type Located } from "./locate.ts";
+import type { Compression } from "./magic.ts";
+import type { Qcow2Snapshot } from "./qcow2.ts";
 import { StoredRam } from "./stored_ram.ts";
-import { type ImageCommand, type ImageSection, type ImageWarning, indexStream, type StreamIndex } from "./stream_index.ts";
+import {
+  type ImageCommand,
+  type ImageSection,
+  type ImageWarning,
+  indexStream,
+  type StreamIndex,
+} from "./stream_index.ts";
 
+export { ImageDevice } from "./image_device.ts";
+export type { LibvirtSave } from "./libvirt.ts";
+export type { Compression } from "./magic.ts";
+export type { Qcow2Snapshot } from "./qcow2.ts";
 export { StoredRam } from "./stored_ram.ts";
 export type { ImageBlock } from "./stored_ram.ts";
 export type { ImageCommand, ImageSection, ImageWarning } from "./stream_index.ts";
 
 /** How to open. */
 export interface OpenImageOptions {
-  /** Where the stream begins in the file. Default 0. */
+  /** Where the stream, or the container around it, begins in the file. Default 0. */
   readonly offset?: number;
+  /** Internal snapshot of a qcow2 image, by name or id. Default: the one taken last that has VM state. */
+  readonly snapshot?: string;
   /** Further channels of a multifd or postcopy-preempt migration. */
   readonly channels?: readonly (string | Uint8Array | ByteSource)[];
   /** Codecs of plugins: XBZRLE deltas, sections with bodies of their own. */
@@ -49,22 +65,36 @@ export interface ImageStream {
   readonly complete: boolean;
   /** How RAM travels; null when there is no ram section. */
   readonly ramFormat: "stream" | "mapped-ram" | "multifd" | null;
+  /** Doubts that do not stop a reader. */
   readonly warnings: readonly ImageWarning[];
 }
 
 /** A saved guest. */
 export interface Image extends AsyncDisposable {
-  /** What kind of file it is. */
-  readonly format: "qemu-stream";
+  /** What kind of file it is, whatever it is packed with. */
+  readonly format: "qemu-stream" | "libvirt-save" | "qcow2";
   /** As it was opened; undefined for bytes and sources. */
   readonly path: string | undefined;
   /** Size of the file; on a pipe what was read. */
   readonly bytes: number;
-  /** Where QEVM stands in the file. */
+  /**
+   * Where QEVM, or what the stream is packed with, stands in the file. Other offsets of a packed stream count its unpacked
+   * bytes, those of a qcow2 image the bytes of its VM state.
+   */
   readonly streamOffset: number;
   /** Where the last byte that was understood ends. */
   readonly streamEnd: number;
+  /** What the file or the stream in it is packed with, outermost first. */
+  readonly compressions: readonly Compression[];
+  /** What libvirt put in front. */
+  readonly libvirt?: LibvirtSave;
+  /** Internal snapshots of a qcow2 image. */
+  readonly snapshots?: readonly Qcow2Snapshot[];
+  /** The one that was opened. */
+  readonly snapshot?: Qcow2Snapshot;
+  /** What the stream says of itself. */
   readonly stream: ImageStream;
+  /** Blocks and their pages. */
   readonly ram: StoredRam;
   /** In stream order. */
   readonly sections: readonly ImageSection[];
@@ -80,7 +110,7 @@ export interface Image extends AsyncDisposable {
   readonly description: VmDescription | undefined;
   /** Same as `stream.warnings`. */
   readonly warnings: readonly ImageWarning[];
-  /** Same as `stream.complete`. */
+  /** The stream is complete, and libvirt does not say otherwise. */
   readonly complete: boolean;
   /** What is wrong with the file. Everything before it is here. */
   readonly fault: StreamError | undefined;
@@ -91,7 +121,7 @@ export interface Image extends AsyncDisposable {
 /**
  * Open a saved guest.
  *
- * @param input path, "-" for standard input, the bytes themselves, or a source that stands where the stream begins
+ * @param input path, "-" for standard input, the bytes themselves, or a source
  * @throws {TransportError} when the file cannot be opened or read
  * @throws {StreamError} when it does not begin as a stream; faults further on are in {@link Image.fault}
  */
@@ -114,47 +144,33 @@ export async function openImage(
   }
   let file: FileSource | undefined;
   let source: ByteSource;
-  if (typeof input === "string") source = file = fileSource(input, { start });
-  else if (input instanceof Uint8Array) source = bufferSource(input, { start });
+  if (typeof input === "string") source = file = fileSource(input);
+  else if (input instanceof Uint8Array) source = bufferSource(input);
   else source = input;
+  let found: Located | undefined;
   try {
-    if ((source.start ?? 0) !== start) source = await startAt(source, start);
-    const { tables = {}, onProgress } = options;
-    const index = await indexStream(source, { tables, ...(onProgress ? { onProgress } : {}) });
+    const { tables = {}, onProgress, snapshot } = options;
+    found = await locate(source, { offset: start, ...(snapshot !== undefined ? { snapshot } : {}) });
+    const index = await indexStream(found.source, { tables, ...(onProgress ? { onProgress } : {}) });
     const path = typeof input === "string" && input !== "-" ? input : undefined;
-    return new StreamImage(source, index, tables, path, start, file);
+    return new StreamImage(found, index, tables, { path, bytes: source.size?.(), file });
   } catch (error) {
+    found?.close();
     file?.close();
     throw error;
   }
 }
 
-/** The same source, standing at `start`. On a pipe what is in front is read over. */
-async function startAt(source: ByteSource, start: number): Promise<ByteSource> {
-  const { name, readAt, size } = source;
-  if (readAt) {
-    let position = start;
-    const read = (view: Uint8Array) => {
-      const got = readAt.call(source, view, position);
-      position += got;
-      return got;
-    };
-    return { name, start, read, readAt: readAt.bind(source), ...(size ? { size: size.bind(source) } : {}) };
-  }
-  const begin = source.start ?? 0;
-  const waste = new Uint8Array(Math.min(Math.max(0, start - begin), 1 << 20));
-  for (let left = start - begin; left > 0;) {
-    const got = await source.read(left < waste.length ? waste.subarray(0, left) : waste);
-    if (got <= 0) break;
-    left -= got;
-  }
-  return { name, start, read: source.read.bind(source) };
-}
-
 class StreamImage implements Image {
-  readonly format = "qemu-stream" as const;
+  readonly format: Image["format"];
+  readonly path: string | undefined;
   readonly bytes: number;
+  readonly streamOffset: number;
   readonly streamEnd: number;
+  readonly compressions: readonly Compression[];
+  readonly libvirt?: LibvirtSave;
+  readonly snapshots?: readonly Qcow2Snapshot[];
+  readonly snapshot?: Qcow2Snapshot;
   readonly stream: ImageStream;
   readonly ram: StoredRam;
   readonly sections: readonly ImageSection[];
@@ -164,18 +180,31 @@ class StreamImage implements Image {
   readonly unlistedSections: number;
   readonly description: VmDescription | undefined;
   readonly fault: StreamError | undefined;
+  readonly source: ByteSource;
+  readonly #found: Located;
+  readonly #file: FileSource | undefined;
 
   constructor(
-    readonly source: ByteSource,
+    found: Located,
     index: StreamIndex,
     tables: Partial<Tables>,
-    readonly path: string | undefined,
-    readonly streamOffset: number,
-    readonly file: FileSource | undefined,
+    file: { path: string | undefined; bytes: number | undefined; file: FileSource | undefined },
   ) {
+    const { source } = found;
     const { configuration, ramFormat, pageSize } = index;
-    this.bytes = source.size?.() ?? index.end;
+    this.#found = found;
+    this.#file = file.file;
+    this.source = source;
+    this.format = found.format;
+    this.path = file.path;
+    this.bytes = file.bytes ?? index.end;
+    this.streamOffset = found.streamOffset;
     this.streamEnd = index.end;
+    this.compressions = found.compressions;
+    if (found.libvirt) this.libvirt = found.libvirt;
+    if (found.snapshots) this.snapshots = found.snapshots;
+    if (found.snapshot) this.snapshot = found.snapshot;
+    const problem = found.problem();
     const bits = configuration?.targetPageBits ?? (ramFormat === null ? undefined : Math.log2(pageSize));
     this.stream = {
       version: index.version,
@@ -185,9 +214,12 @@ class StreamImage implements Image {
       ...(configuration?.uuid ? { uuid: configuration.uuid } : {}),
       complete: index.complete,
       ramFormat,
-      warnings: index.warnings,
+      warnings: [
+        ...[...found.warnings, ...(problem ? [problem] : [])].map((text) => ({ text })),
+        ...index.warnings,
+      ],
     };
-    this.ram = new StoredRam(source, index, tables);
+    this.ram = new StoredRam(source, index, tables, found.reopen);
     this.sections = index.sections;
     this.commands = index.commands;
     this.footers = index.footers;
@@ -202,80 +234,13 @@ class StreamImage implements Image {
   }
 
   get complete(): boolean {
-    return this.stream.complete;
+    return this.stream.complete && this.libvirt?.complete !== false;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    this.file?.close();
+    this.ram.close();
+    this.#found.close();
+    this.#file?.close();
     return Promise.resolve();
-  }
-}
-
-/** The state of one device. */
-export class ImageDevice {
-  /** idstr of the section: "0000:00:01.1/ide". */
-  readonly name: string;
-  readonly instanceId: number;
-  readonly version: number;
-  readonly sectionId: number;
-  readonly type: SectionType;
-  /** Of the body, in the file. */
-  readonly offset: number;
-  /** Bytes of the body. */
-  readonly bytes: number;
-  /** Written before RAM (early_setup). */
-  readonly early: boolean;
-  /** How its length was found: by the description, by the footer after it, or taken to the end. */
-  readonly bounds: "description" | "footer" | "rest";
-  readonly #source: ByteSource;
-  readonly #copy: Uint8Array | undefined;
-  readonly #description: VmDescription | undefined;
-  #walked: WalkedDevice | undefined;
-
-  constructor(source: ByteSource, device: StreamIndex["devices"][number], description: VmDescription | undefined) {
-    const { section } = device;
-    this.name = section.name;
-    this.instanceId = section.instanceId;
-    this.version = section.version;
-    this.sectionId = section.id;
-    this.type = section.type;
-    this.offset = section.offset;
-    this.bytes = section.bytes;
-    this.early = device.early;
-    this.bounds = device.bounds;
-    this.#source = source;
-    this.#copy = device.body;
-    this.#description = description;
-  }
-
-  /** The bytes of the body, as they stand in the stream. */
-  body(): Uint8Array {
-    if (this.#copy) return this.#copy;
-    const body = new Uint8Array(this.bytes);
-    return body.subarray(0, this.#source.readAt!(body, this.offset));
-  }
-
-  /** The fields as a tree with offsets; undefined where no description says how they are laid out. */
-  walk(): WalkedDevice | undefined {
-    const vmsd = this.#description?.device(this.name, this.instanceId);
-    if (!vmsd) return undefined;
-    return this.#walked ??= walkDevice(vmsd, this.body(), {
-      channel: this.#source.name,
-      offset: this.offset,
-      partial: true,
-    });
-  }
-
-  /** Fields by name, decoded when first asked for; empty where no description says how they are laid out. */
-  get fields(): PlainFields {
-    return this.walk()?.fields ?? {};
-  }
-
-  /** Why `fields` is not all of it. */
-  get problem(): string | undefined {
-    const walked = this.walk();
-    if (!walked) return "no description of its fields";
-    if (walked.problem) return walked.problem.message;
-    return walked.consumed < this.bytes ? `${this.bytes - walked.consumed} bytes behind the last field` : undefined;
   }
 }

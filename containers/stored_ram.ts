@@ -12,6 +12,8 @@ import { RAM_SAVE_FLAG_XBZRLE } from "../stream/constants.ts";
 import { hex, MemoryFaultError, StreamError, TruncatedStreamError, UnsupportedError } from "../stream/errors.ts";
 import { countBits, nextBit } from "../stream/mapped_ram.ts";
 import type { Tables } from "../stream/tables.ts";
+import type { FileSource } from "./file_source.ts";
+import { spool } from "./sources.ts";
 import type { IndexedBlock, StreamIndex } from "./stream_index.ts";
 
 /** Bytes read at once where page records stand close together. */
@@ -51,7 +53,10 @@ export class StoredRam {
   readonly totalBytes: number;
   /** In list order. */
   readonly blocks: readonly ImageBlock[];
-  readonly #source: ByteSource;
+  #source: ByteSource;
+  readonly #reopen: (() => Promise<ByteSource>) | undefined;
+  #prepared: Promise<void> | undefined;
+  #spooled: FileSource | undefined;
   readonly #index: StreamIndex;
   readonly #tables: Partial<Tables>;
   readonly #stored = new Map<string, IndexedBlock>();
@@ -61,8 +66,15 @@ export class StoredRam {
   #spanEnd = 0;
   readonly #delta: Uint8Array;
 
-  constructor(source: ByteSource, index: StreamIndex, tables: Partial<Tables>) {
+  /** @param reopen gives the bytes once more where `source` cannot be read at any position */
+  constructor(
+    source: ByteSource,
+    index: StreamIndex,
+    tables: Partial<Tables>,
+    reopen?: () => Promise<ByteSource>,
+  ) {
     this.#source = source;
+    this.#reopen = reopen;
     this.#index = index;
     this.#tables = tables;
     this.pageBytes = index.pageSize;
@@ -78,6 +90,22 @@ export class StoredRam {
   }
 
   /**
+   * Make pages readable where the file is packed: it is unpacked once more, into a temporary file. Nothing to do otherwise.
+   * Wanted before {@link StoredRam.readRange}.
+   */
+  prepare(): Promise<void> {
+    if (this.#source.readAt || !this.#reopen) return Promise.resolve();
+    return this.#prepared ??= this.#reopen().then(spool).then((file) => {
+      this.#source = this.#spooled = file;
+    });
+  }
+
+  /** Give the temporary file back. */
+  close(): void {
+    this.#spooled?.close();
+  }
+
+  /**
    * The page that holds a byte.
    * @param block  block or its name
    * @param offset byte offset in the block
@@ -86,11 +114,11 @@ export class StoredRam {
    * @throws {TruncatedStreamError} when the file ends before the page
    * @throws {UnsupportedError} on a pipe, and where the pages are on other channels
    */
-  // deno-lint-ignore require-await -- a file behind a decompressor answers later
   async readPage(block: string | ImageBlock, offset: number): Promise<Uint8Array<ArrayBuffer>> {
     const { entry, pageSize } = this.#find(block, offset, 1);
     const begin = offset - offset % pageSize;
     const page = new Uint8Array(Math.min(pageSize, entry.usedLength - begin));
+    await this.prepare();
     this.readRange(block, begin, page);
     return page;
   }
@@ -102,7 +130,10 @@ export class StoredRam {
   readRange(block: string | ImageBlock, offset: number, target: Uint8Array): void {
     const stored = this.#find(block, offset, target.length);
     if (target.length === 0) return;
-    if (!this.#source.readAt) this.#unsupported("pages of a pipe", "a pipe", "a file that can be read at any position");
+    if (!this.#source.readAt) {
+      if (this.#reopen) throw new TypeError("Cannot read pages of a packed stream: prepare() was not called");
+      this.#unsupported("pages of a pipe", "a pipe", "a file that can be read at any position");
+    }
     if (this.#index.ramFormat === "multifd") {
       this.#unsupported("pages of a multifd migration", "none on the main channel", "the multifd channels", "multifd");
     }

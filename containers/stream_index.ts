@@ -36,6 +36,7 @@ const PROGRESS_STEP = 32 << 20;
 
 /** A doubt about the stream. */
 export interface ImageWarning {
+  /** One sentence. */
   readonly text: string;
   /** In the file, where it has a place. */
   readonly offset?: number;
@@ -43,12 +44,15 @@ export interface ImageWarning {
 
 /** A section as it stands in the stream. */
 export interface ImageSection {
+  /** "start", "part", "end" or "full". */
   readonly type: SectionType;
   /** Section id. */
   readonly id: number;
   /** idstr. */
   readonly name: string;
+  /** Tells sections of one name apart. */
   readonly instanceId: number;
+  /** Version of its layout. */
   readonly version: number;
   /** Of the section's type byte, in the file. */
   readonly headerOffset: number;

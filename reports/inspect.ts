@@ -8,7 +8,16 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import type { Image, ImageBlock, ImageDevice, ImageSection, ImageWarning } from "../containers/image.ts";
+import type {
+  Compression,
+  Image,
+  ImageBlock,
+  ImageDevice,
+  ImageSection,
+  ImageWarning,
+  LibvirtSave,
+  Qcow2Snapshot,
+} from "../containers/image.ts";
 import { hex } from "../stream/errors.ts";
 import type { PlainFields } from "../stream/vmstate.ts";
 
@@ -66,12 +75,36 @@ export interface InspectDevice {
   readonly problem?: string;
 }
 
+/** An internal snapshot of the report. */
+export interface InspectSnapshot {
+  readonly id: string;
+  readonly name: string;
+  readonly vmStateBytes: number;
+  /** ISO 8601, UTC. */
+  readonly date: string;
+  /** Nanoseconds the guest had run. */
+  readonly vmClock: number | string;
+}
+
 /** The whole report: `inspect --json`. */
 export interface InspectReport {
+  /** As it was opened; empty for bytes and sources. */
   readonly path: string;
+  /** Size of the file. */
   readonly bytes: number;
+  /** "qemu-stream" and others: what kind of file it is. */
   readonly format: string;
+  /** Where QEVM stands in the file. */
   readonly streamOffset: number;
+  /** What it is packed with, outermost first. */
+  readonly compressions?: readonly Compression[];
+  /** libvirt's header; the XML behind it is left out, for it may hold passwords. */
+  readonly libvirt?: Omit<LibvirtSave, "xml" | "cookie">;
+  /** Of a qcow2 image: the internal snapshot that was read. */
+  readonly snapshot?: InspectSnapshot;
+  /** Of a qcow2 image: all of them. */
+  readonly snapshots?: readonly InspectSnapshot[];
+  /** What the stream says of itself. */
   readonly stream: {
     readonly version: number;
     readonly machine: string | null;
@@ -84,12 +117,15 @@ export interface InspectReport {
     /** What is wrong, and where. */
     readonly fault?: { readonly offset: number; readonly message: string };
   };
+  /** RAM blocks with their pages by kind. */
   readonly ram: {
     readonly pageBytes: number;
     readonly totalBytes: number;
     readonly blocks: readonly InspectBlock[];
   };
+  /** All sections, unless they were not asked for. */
   readonly sections?: readonly ImageSection[];
+  /** FULL sections with their fields. */
   readonly devices: readonly InspectDevice[];
 }
 
@@ -109,6 +145,11 @@ export async function inspectImage(image: Image, options: InspectOptions = {}): 
     bytes: image.bytes,
     format: image.format,
     streamOffset: image.streamOffset,
+    ...(image.compressions.length > 0 ? { compressions: image.compressions } : {}),
+    ...(image.libvirt ? { libvirt: libvirtFacts(image.libvirt) } : {}),
+    ...(image.snapshots
+      ? { snapshot: snapshotFacts(image.snapshot!), snapshots: image.snapshots.map(snapshotFacts) }
+      : {}),
     stream: {
       version: stream.version,
       machine: stream.machine ?? null,
@@ -130,6 +171,19 @@ export async function inspectImage(image: Image, options: InspectOptions = {}): 
   };
 }
 
+function libvirtFacts(save: LibvirtSave): Omit<LibvirtSave, "xml" | "cookie"> {
+  const { xml: _xml, cookie: _cookie, ...facts } = save;
+  return facts;
+}
+
+function snapshotFacts({ id, name, vmStateBytes, date, vmClock }: Qcow2Snapshot): InspectSnapshot {
+  return { id, name, vmStateBytes, date: new Date(date * 1000).toISOString(), vmClock: jsonNumber(vmClock) };
+}
+
+function jsonNumber(value: bigint): number | string {
+  return value <= Number.MAX_SAFE_INTEGER ? Number(value) : value.toString();
+}
+
 /** A warning as one line. */
 export function warningText({ text, offset }: ImageWarning): string {
   return offset === undefined ? text : `${text} (at offset ${hex(offset)})`;
@@ -145,9 +199,7 @@ function inspectBlock(image: Image, block: ImageBlock, sha256: string | undefine
   return {
     ...rest,
     ...(missingPages > 0 ? { missingPages } : {}),
-    ...(address !== undefined
-      ? { address: address <= Number.MAX_SAFE_INTEGER ? Number(address) : address.toString() }
-      : {}),
+    ...(address !== undefined ? { address: jsonNumber(address) } : {}),
     ...(sha256 !== undefined ? { sha256 } : {}),
     ...(pages ? { pages: dataRanges(image, block) } : {}),
   };
@@ -175,6 +227,7 @@ async function hashBlocks(
   onProgress?: InspectOptions["onProgress"],
 ): Promise<(string | undefined)[]> {
   const { ram, stream } = image;
+  await ram.prepare();
   const buffer = new Uint8Array(STEP);
   const zeros = new Uint8Array(STEP);
   const hashes: (string | undefined)[] = [];

@@ -1,0 +1,153 @@
+/**
+ * From a file to the stream in it, by content: layers are taken off until QEVM stands in front.
+ *
+ *     file -> [gzip bzip2 xz lzop zstd] -> [libvirt header -> [compression]] -> stream
+ *                                          [qcow2 -> VM state of an internal snapshot]
+ *
+ * Offsets of a stream that was packed count its unpacked bytes.
+ * @module
+ */
+import type { ByteSource } from "../stream/channel.ts";
+import { UnsupportedError } from "../stream/errors.ts";
+import { LIBVIRT_HEADER_BYTES, type LibvirtSave, readLibvirtSave } from "./libvirt.ts";
+import { type Compression, DETECT_BYTES, detectContent, isCompression } from "./magic.ts";
+import { openQcow2, type Qcow2Snapshot } from "./qcow2.ts";
+import { peek, startAt } from "./sources.ts";
+import { unpack, type UnpackedSource } from "./unpack.ts";
+
+/** Compressions inside one another that are followed. */
+const DEPTH_LIMIT = 4;
+
+/** A stream that was found in a file. */
+export interface Located {
+  /** Of the outermost container that is more than a compression. */
+  readonly format: "qemu-stream" | "libvirt-save" | "qcow2";
+  /** Stands where the stream begins. */
+  readonly source: ByteSource;
+  /** Where the stream, packed or not, begins in its container. */
+  readonly streamOffset: number;
+  /** What the stream is packed with, outermost first. */
+  readonly compressions: readonly Compression[];
+  readonly libvirt?: LibvirtSave;
+  /** Internal snapshots of a qcow2 image. */
+  readonly snapshots?: readonly Qcow2Snapshot[];
+  /** The one whose VM state is read. */
+  readonly snapshot?: Qcow2Snapshot;
+  /** Doubts about the container. */
+  readonly warnings: readonly string[];
+  /** The same source once more, from its beginning; absent on a pipe. */
+  readonly reopen?: () => Promise<ByteSource>;
+  /** Why a layer ended early, once it has. */
+  problem(): string | undefined;
+  /** End the programs that were started. */
+  close(): void;
+}
+
+/** What to look for. */
+export interface LocateOptions {
+  /** The stream (or its container) begins here. */
+  readonly offset: number;
+  /** Name or id of an internal snapshot. */
+  readonly snapshot?: string;
+}
+
+/**
+ * Find the stream in a file.
+ * @throws {StreamError} when a container is broken, or nothing is recognised
+ */
+export async function locate(file: ByteSource, options: LocateOptions): Promise<Located> {
+  const layers: UnpackedSource[] = [];
+  const compressions: Compression[] = [];
+  const warnings: string[] = [];
+  let libvirt: LibvirtSave | undefined;
+  let source = await startAt(file, options.offset);
+  let streamOffset = options.offset;
+  let reopen = file.readAt ? () => startAt(file, options.offset) : undefined;
+  const takeOff = (compression: Compression) => {
+    compressions.push(compression);
+    const inner = unpack(source, compression);
+    layers.push(inner);
+    source = inner;
+    const again = reopen;
+    if (again) reopen = async () => unpack(await again(), compression);
+  };
+  const close = () => layers.forEach((layer) => layer.close());
+  try {
+    for (;;) {
+      const seen = await peek(source, DETECT_BYTES);
+      source = seen.source;
+      const content = detectContent(seen.head);
+      if (isCompression(content)) {
+        if (compressions.length >= DEPTH_LIMIT) break;
+        takeOff(content);
+        if (libvirt && (libvirt.format !== content)) {
+          warnings.push(`the stream is packed with ${content}, but labelled ${libvirt.format}`);
+        }
+      } else if (content === "libvirt-save" && !libvirt) {
+        const begin = source.start ?? 0;
+        libvirt = await readLibvirtSave(source);
+        const { dataBytes } = libvirt;
+        streamOffset = begin + LIBVIRT_HEADER_BYTES + dataBytes;
+        const at = streamOffset, again = reopen;
+        source = source.readAt
+          ? await startAt(source, at)
+          : { name: source.name, start: at, read: source.read.bind(source) };
+        if (again) reopen = async () => startAt(await again(), at);
+        if (!libvirt.complete) warnings.push("libvirt did not complete this save image");
+        // raw streams and those made by snapshots are told by their content; a label counts where that says nothing
+        const behind = await peek(source, DETECT_BYTES);
+        source = behind.source;
+        if (libvirt.version === 2 && detectContent(behind.head) === "unknown") {
+          const { format } = libvirt;
+          if (format !== "raw" && format !== "sparse") takeOff(format);
+        }
+      } else if (content === "qcow2" && source.readAt) {
+        const { source: state, snapshots, snapshot } = openQcow2(source, options.snapshot);
+        return {
+          format: "qcow2",
+          source: state,
+          streamOffset: 0,
+          compressions,
+          snapshots,
+          snapshot,
+          warnings,
+          problem: () => undefined,
+          close,
+        };
+      } else if (content === "qemu-stream" || (content === "unknown" && libvirt) || content === "empty") break;
+      else unrecognised(source, content);
+    }
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return {
+    format: libvirt ? "libvirt-save" : "qemu-stream",
+    source,
+    streamOffset,
+    compressions,
+    ...(libvirt ? { libvirt } : {}),
+    warnings,
+    ...(reopen ? { reopen } : {}),
+    problem: () => layers.map((layer) => layer.problem()).find((problem) => problem !== undefined),
+    close,
+  };
+}
+
+/** The decoder says best what is wrong with bytes that look like nothing. */
+function unrecognised(source: ByteSource, content: string): void {
+  const known: Record<string, string> = {
+    "kdump": "a compressed kdump: no migration stream is in it",
+    "elf-core": "an ELF core: no migration stream is in it",
+    "qcow2": "a qcow2 image on a pipe",
+    "libvirt-save": "a save image inside a save image",
+  };
+  if (!(content in known)) return;
+  throw new UnsupportedError("Cannot open", {
+    channel: source.name,
+    offset: source.start ?? 0,
+    found: known[content],
+    expected: "a migration stream, a libvirt save image or a qcow2 image with a snapshot",
+    feature: content,
+  });
+}

@@ -1,0 +1,107 @@
+import { Buffer } from "node:buffer";
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { gzipSync, zstdCompressSync } from "node:zlib";
+import type { Compression } from "../../containers/magic.ts";
+import { unpack } from "../../containers/unpack.ts";
+import { bufferSource } from "../../stream/channel.ts";
+
+/** Three megabytes that do not shrink to nothing. */
+const plain = Buffer.alloc(3 << 20);
+for (let i = 0, x = 1; i < plain.length; i++) plain[i] = i % 4096 < 512 ? (x = (x * 48271) % 0x7fffffff) & 0xff : 0;
+
+async function all(packed: Uint8Array, compression: Compression, sequential = true, searchPath?: string) {
+  const source = unpack(bufferSource(packed, { sequential, chunk: 70_001 }), compression, { searchPath });
+  const pieces: Uint8Array[] = [];
+  const view = new Uint8Array(100_003);
+  for (let got; (got = await source.read(view)) > 0;) pieces.push(view.slice(0, got));
+  return { bytes: Buffer.concat(pieces), problem: source.problem() };
+}
+
+function pack(program: string, bytes: Uint8Array): Uint8Array {
+  const path = Deno.makeTempFileSync();
+  try {
+    Deno.writeFileSync(path, bytes);
+    const { stdout, status } = spawnSync("sh", ["-c", `"$0" -c < "$1"`, program, path], { maxBuffer: 1 << 26 });
+    assert.equal(status, 0);
+    return stdout;
+  } finally {
+    Deno.removeSync(path);
+  }
+}
+
+function installed(program: string): boolean {
+  return !spawnSync(program, ["--version"]).error;
+}
+
+for (const compression of ["gzip", "zstd"] as const) {
+  const packOne = (bytes: Uint8Array) => compression === "gzip" ? gzipSync(bytes) : zstdCompressSync(bytes);
+
+  Deno.test(`unpack() reads ${compression}, one member after another`, async () => {
+    const packed = Buffer.concat([plain.subarray(0, 1 << 20), plain.subarray(1 << 20)].map(packOne));
+    const { bytes, problem } = await all(packed, compression);
+    assert(bytes.equals(plain));
+    assert.equal(problem, undefined);
+  });
+
+  Deno.test(`unpack() gives what a cut ${compression} file still holds`, async () => {
+    const packed = packOne(plain);
+    const { bytes, problem } = await all(packed.subarray(0, packed.length * 2 / 3), compression);
+    assert(bytes.length > 1 << 19 && bytes.length < plain.length, `${bytes.length}`);
+    assert(bytes.equals(plain.subarray(0, bytes.length)));
+    if (compression === "zstd") assert.match(problem!, /^zstd: [^\n]+$/);
+  });
+
+  Deno.test(`unpack() says what is wrong with ${compression} that is damaged`, async () => {
+    const packed = Buffer.from(packOne(plain));
+    packed.fill(0xff, packed.length >> 1, (packed.length >> 1) + 50_000);
+    const { bytes, problem } = await all(packed, compression);
+    assert(!bytes.equals(plain));
+    assert.match(problem!, new RegExp(`^${compression}: [^\n]+$`));
+  });
+}
+
+for (const compression of ["bzip2", "xz", "lzop"] as const) {
+  Deno.test({
+    name: `unpack() reads ${compression} by the system's program`,
+    ignore: !installed(compression),
+    async fn() {
+      const packed = pack(compression, plain);
+      const { bytes, problem } = await all(packed, compression, false);
+      assert(bytes.equals(plain));
+      assert.equal(problem, undefined);
+      const cut = await all(packed.subarray(0, packed.length / 2), compression);
+      assert(cut.bytes.length < plain.length);
+      assert(cut.bytes.equals(plain.subarray(0, cut.bytes.length)));
+      assert.match(cut.problem!, new RegExp(`^${compression}: [^\n]+$`));
+    },
+  });
+}
+
+Deno.test("unpack() names the program that is missing", async () => {
+  await assert.rejects(all(Buffer.from("BZh9"), "bzip2", true, ""), {
+    name: "TransportError",
+    message: "Cannot unpack: the program bzip2 is not installed (apt-get install bzip2)",
+  });
+});
+
+Deno.test("unpack() reads zstd without the program, frame by frame", async () => {
+  const frames = [plain.subarray(0, 1 << 20), plain.subarray(1 << 20)].map((part) => zstdCompressSync(part));
+  const unzstd = (bytes: Uint8Array) => all(bytes, "zstd", true, "");
+  const whole = await unzstd(Buffer.concat(frames));
+  assert(whole.bytes.equals(plain));
+  assert.equal(whole.problem, undefined);
+  const cut = await unzstd(Buffer.concat([frames[0], frames[1].subarray(0, 1000)]));
+  assert(cut.bytes.equals(plain.subarray(0, 1 << 20)));
+  assert.equal(cut.problem, "zstd: unexpected end of file");
+  frames[0].fill(0xff, frames[0].length >> 1, (frames[0].length >> 1) + 9000);
+  assert.match((await unzstd(frames[0])).problem!, /^zstd: [^\n]+$/);
+});
+
+Deno.test("closing early ends the program", async () => {
+  if (!installed("xz")) return;
+  const source = unpack(bufferSource(pack("xz", plain), { sequential: true }), "xz");
+  assert((await source.read(new Uint8Array(100))) > 0);
+  source.close();
+  assert.equal(await source.read(new Uint8Array(10_000_000)) >= 0, true);
+});
