@@ -28,6 +28,8 @@ export interface SaveRequest {
   readonly guest: Guest;
   /** Where the stream goes; closed by the caller. */
   readonly channel: Channel;
+  /** Further channels (multifd), open, in the order of their numbers; closed by the caller. */
+  readonly channels?: readonly Channel[];
   /** Is the capability on? Fixed while a migration runs. */
   readonly capability: (name: string) => boolean;
   /** Value of a parameter now: bandwidth and the like may change while it runs. */
@@ -50,6 +52,8 @@ export interface SaveRequest {
 export interface LoadRequest {
   /** Where the stream comes from; closed by the caller. */
   readonly channel: Channel;
+  /** Further channels (multifd), open; closed by the caller. */
+  readonly channels?: readonly Channel[];
   /** Is the capability on here? Compared with what the stream says. */
   readonly capability: (name: string) => boolean;
   /** Value of a parameter, by QMP name. */

@@ -11,7 +11,6 @@
  */
 import type { ByteSink } from "../stream/channel.ts";
 import { TransportError } from "../stream/errors.ts";
-import { errnoText } from "./errno.ts";
 
 /** States of a buffer; index 0 of its pair. */
 export const FREE = 0, FULL = 1, FAILED = 2, STOP = 3;
@@ -57,7 +56,7 @@ export class FilePipeline implements ByteSink {
     this.#worker.onmessage = ({ data }) => this.#failure ??= this.#failed(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#failure ??= new TransportError(`Unable to write to ${this.noun}: ${event.message}`);
+      this.#failure ??= this.#failed(event.message);
       for (let i = 0; i < BUFFERS; i++) {
         Atomics.store(this.#control, i * 2, FAILED);
         Atomics.notify(this.#control, i * 2);
@@ -66,8 +65,8 @@ export class FilePipeline implements ByteSink {
     this.#worker.postMessage({ path, start, control, staging, size } satisfies PipelineStart);
   }
 
-  #failed(error: { code?: string; message: string }): Error {
-    return new TransportError(`Unable to write to ${this.noun}: ${errnoText(error)}`);
+  #failed(reason: string): Error {
+    return new TransportError(`Unable to write to ${this.noun}: ${reason}`);
   }
 
   /** Everything goes through `exchange`. */

@@ -3,6 +3,7 @@
  * @module
  */
 import fs from "node:fs";
+import { errnoText } from "./errno.ts";
 import { FAILED, FREE, FULL, type PipelineStart } from "./file_pipeline.ts";
 
 interface WorkerScope {
@@ -32,8 +33,7 @@ scope.onmessage = ({ data: { path, start, control: shared, staging, size } }) =>
       Atomics.notify(control, index * 2);
     }
   } catch (error) {
-    const { code, message } = error as Error & { code?: string };
-    scope.postMessage({ code, message });
+    scope.postMessage(errnoText(error));
     for (let i = 0; i < buffers; i++) {
       Atomics.store(control, i * 2, FAILED);
       Atomics.notify(control, i * 2);

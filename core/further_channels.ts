@@ -1,22 +1,21 @@
 /**
- * The further channels of a mapped-ram file: with multifd each opens the file again, with direct-io past the page cache.
+ * Channels beside the main one: with multifd there are `multifd-channels` of them.
  *
- *     source       write only           0x1       with direct-io   0x4001
- *     destination  read only            0x0       with direct-io   0x4000
+ *                                   opens                     flags      with direct-io
+ *     source, mapped-ram            the file again            write      0x1  0x4001
+ *     destination, mapped-ram       the file again            read       0x0  0x4000
+ *     source, sockets               the same address again
+ *     destination, sockets          accepts as many
  *
- * Whether they could be opened is asked before a page moves: QEMU 10.0 ends itself when a source finds out later. For a
- * descriptor set the second, O_DIRECT one has to be there. Source: QEMU migration/file.c (file_send_channel_create,
- * file_start_incoming_migration), util/osdep.c (qemu_open_internal).
+ * For a descriptor set with direct-io a second, O_DIRECT descriptor has to be there. QEMU 10.0 ends itself when a source
+ * finds out that it is not; here the migration fails. Source: QEMU migration/file.c (file_send_channel_create,
+ * file_create_incoming_channels), migration/multifd.c (multifd_send_setup).
  * @module
  */
-import fs from "node:fs";
-import { CommandError } from "../stream/errors.ts";
-import { errnoName, errnoText } from "./errno.ts";
-import type { MigrateAddress, TransportContext } from "./transport.ts";
+import type { Destination } from "./reach.ts";
+import type { Channel, Listener, TransportContext } from "./transport.ts";
 
-const { O_RDONLY, O_WRONLY, O_RDWR, O_DIRECT } = fs.constants;
-
-/** What the question depends on. */
+/** What the number of channels depends on. */
 export interface FurtherChannelsContext {
   /** Is the capability on? */
   on(capability: string): boolean;
@@ -24,37 +23,72 @@ export interface FurtherChannelsContext {
   parameter(name: string): unknown;
 }
 
+/** How many channels a migration has beside the main one, and whether they bypass the page cache. */
+export function furtherChannels(
+  settings: FurtherChannelsContext,
+): { readonly count: number; readonly direct: boolean } {
+  if (!settings.on("multifd")) return { count: 0, direct: false };
+  return {
+    count: Number(settings.parameter("multifd-channels")),
+    direct: settings.on("mapped-ram") && settings.parameter("direct-io") === true,
+  };
+}
+
 /**
- * Make sure the further channels of an address could be opened; one is, and closed again.
- * @param way "read" for a destination, "write" for a source
- * @throws {CommandError} with QEMU's text
+ * Open a source's further channels, one after the other.
+ * @returns in the order of their numbers; they are the caller's
+ * @throws {CommandError} {TransportError} when one cannot be opened: the others are closed then; the signal's reason
  */
-export function checkFurtherChannels(
-  address: MigrateAddress,
-  way: "read" | "write",
+export async function openFurtherChannels(
+  { transport, address }: Destination,
   settings: FurtherChannelsContext,
   context: TransportContext,
-): void {
-  if (address.transport !== "file" || !settings.on("multifd") || !settings.on("mapped-ram")) return;
-  const flags = (way === "write" ? O_WRONLY : O_RDONLY) | (settings.parameter("direct-io") ? O_DIRECT : 0);
-  const set = /^\/dev\/fdset\/(\d+)$/.exec(address.filename);
-  if (set) checkSet(Number(set[1]), flags, context);
-  else checkPath(address.filename, flags);
-}
-
-function checkSet(id: number, flags: number, context: TransportContext): void {
-  const mask = O_RDWR | O_WRONLY | O_DIRECT;
-  const fits = context.fdset(id)?.some((held) => (held.flags & mask) === flags);
-  if (!fits) throw new CommandError(`Failed to find file descriptor with matching flags=0x${flags.toString(16)}`);
-}
-
-function checkPath(path: string, flags: number): void {
+  signal: AbortSignal,
+): Promise<Channel[]> {
+  const { count, direct } = furtherChannels(settings);
+  const channels: Channel[] = [];
+  if (!transport.connectExtra) return channels;
   try {
-    fs.closeSync(fs.openSync(path, flags));
+    while (channels.length < count) {
+      const connecting = transport.connectExtra(address, context, { direct });
+      channels.push(connecting instanceof Promise ? await unlessAborted(connecting, signal) : connecting);
+      signal.throwIfAborted();
+    }
   } catch (error) {
-    const reason = errnoName(error) === "EINVAL" && flags & O_DIRECT
-      ? "filesystem does not support O_DIRECT"
-      : errnoText(error);
-    throw new CommandError(`Could not open '${path}': ${reason}`);
+    await closeChannels(channels);
+    throw error;
   }
+  return channels;
+}
+
+/** Wait for a channel; one that comes too late is closed. */
+async function unlessAborted(connecting: Promise<Channel>, signal: AbortSignal): Promise<Channel> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const give = () => reject(signal.reason);
+  signal.addEventListener("abort", give, { once: true });
+  try {
+    return await Promise.race([connecting, promise]);
+  } catch (error) {
+    connecting.then((channel) => channel.close()).catch(() => {});
+    throw error;
+  } finally {
+    signal.removeEventListener("abort", give);
+  }
+}
+
+/** Take a destination's channels from a listener that has opened them already: the main one comes first. */
+export async function acceptOpened(listener: Listener, count: number): Promise<Channel[]> {
+  const channels: Channel[] = [];
+  try {
+    while (channels.length < 1 + count) channels.push(await listener.accept());
+  } catch (error) {
+    await closeChannels(channels);
+    throw error;
+  }
+  return channels;
+}
+
+/** Close channels, whatever each says to that. */
+export async function closeChannels(channels: readonly Channel[]): Promise<void> {
+  await Promise.allSettled(channels.map(async (channel) => await channel.close()));
 }

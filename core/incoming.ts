@@ -10,7 +10,7 @@
  */
 import { CommandError, StreamError } from "../stream/errors.ts";
 import type { Monitor } from "./command.ts";
-import { checkFurtherChannels } from "./further_channels.ts";
+import { acceptOpened, closeChannels, furtherChannels } from "./further_channels.ts";
 import { loadGuest } from "./load.ts";
 import { checkReach, type Destination } from "./reach.ts";
 import type { Session } from "./session.ts";
@@ -25,6 +25,8 @@ export class Incoming {
   #fromFile = false;
   #listener: Listener | undefined;
   #channel: Channel | undefined;
+  /** Those of multifd. */
+  #further: readonly Channel[] = [];
   readonly #abort = new AbortController();
   #settled: Promise<void> = Promise.resolve();
   /** The whole story of a failure in one line, more than `error-desc` tells. */
@@ -83,17 +85,11 @@ export class Incoming {
     if (this.#status !== "none") throw new CommandError(`Illegal migration incoming state: ${this.#status}`);
     this.#set("setup");
     // an error here leaves the status at setup for good, in QEMU too
-    const context = session.transportContext(monitor);
-    const listener = this.#listener = transport.listen(address, context);
-    try {
-      checkFurtherChannels(address, "read", session, context);
-    } catch (error) {
-      listener.close();
-      throw error;
-    }
+    const extra = furtherChannels(session);
+    const listener = this.#listener = transport.listen(address, { ...session.transportContext(monitor), extra });
     this.#begun = true;
     this.#fromFile = transport.kind === "file" || transport.kind === "buffer";
-    this.#settled = this.#receive(listener, exitOnError);
+    this.#settled = this.#receive(listener, extra.count, exitOnError);
   }
 
   /** `migrate_recover`: needs a paused postcopy, which cannot come about here. */
@@ -104,13 +100,13 @@ export class Incoming {
   /** Stop waiting or reading. */
   stop(): void {
     this.#abort.abort();
-    this.#channel?.abort();
+    for (const channel of [this.#channel, ...this.#further]) channel?.abort();
     this.#listener?.close();
   }
 
-  async #receive(listener: Listener, exitOnError: boolean): Promise<void> {
+  async #receive(listener: Listener, further: number, exitOnError: boolean): Promise<void> {
     try {
-      this.#channel = await listener.accept();
+      [this.#channel, ...this.#further] = await acceptOpened(listener, further);
     } catch {
       return; // closed by stop()
     }
@@ -134,6 +130,7 @@ export class Incoming {
     }
     const guest = await loadGuest({
       channel,
+      channels: this.#further,
       capability: (name) => session.on(name),
       parameter: (name) => session.parameter(name),
       tables: session.registry.tables,
@@ -169,6 +166,7 @@ export class Incoming {
   async #close(listener: Listener): Promise<void> {
     try {
       listener.close();
+      await closeChannels(this.#further);
       await this.#channel?.close();
     } catch {
       // the load is over either way, and what it needed was read

@@ -22,7 +22,7 @@ export class Lane {
     worker.onmessage = ({ data }: MessageEvent<ReadDone>) => this.#done?.(data);
     worker.onerror = (event) => {
       event.preventDefault();
-      this.#done?.({ error: { message: event.message } });
+      this.#done?.({ error: event.message });
     };
   }
 

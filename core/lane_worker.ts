@@ -8,6 +8,7 @@
  * @module
  */
 import fs from "node:fs";
+import { errnoName, errnoText } from "./errno.ts";
 
 /** Make `memory` resident from byte `from` to `to`. Content is left as it is. */
 export interface TouchJob {
@@ -35,7 +36,8 @@ export interface ReadJob {
 export interface ReadDone {
   readonly run?: number;
   readonly got?: number;
-  readonly error?: { code?: string; message: string };
+  /** The C library's text, or Deno's. */
+  readonly error?: string;
   /** The error is that the file may not be opened from here: nothing was read. */
   readonly refused?: boolean;
   /** Number of the further channel that says this. */
@@ -122,10 +124,9 @@ function read(job: ReadJob): ReadDone {
       fs.closeSync(opened);
     }
   } catch (error) {
-    const { code, message } = error as Error & { code?: string };
-    const refused = fd === undefined && [undefined, "EACCES", "EPERM"].includes(code);
+    const refused = fd === undefined && [undefined, "EACCES", "EPERM"].includes(errnoName(error));
     if (!refused) Atomics.store(new Int32Array(job.cursor), 0, job.runs.byteLength);
-    return { error: { ...(code ? { code } : {}), message }, ...(refused ? { refused } : {}) };
+    return { error: errnoText(error), ...(refused ? { refused } : {}) };
   }
 }
 

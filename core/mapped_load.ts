@@ -1,17 +1,16 @@
 /**
  * Reading the pages of mapped-ram blocks to where they belong: runs of set bits, by position, straight into guest memory.
- * Large guests are read by two threads that take runs off one list.
+ * Large guests are read by two threads that take runs off one list; with multifd by a Worker for each channel.
  *
- * Source: QEMU migration/ram.c read_ramblock_mapped_ram.
+ * Source: QEMU migration/ram.c read_ramblock_mapped_ram, migration/file.c multifd_file_recv_data.
  * @module
  */
 import { type RamBlock, SEGMENT, SLOT } from "../guest/memory.ts";
 import { TransportError } from "../stream/errors.ts";
 import { nextBit } from "../stream/mapped_ram.ts";
 import type { RamBlockEntry } from "../stream/records.ts";
-import { errnoText } from "./errno.ts";
 import { Lane, WORTHWHILE } from "./lane.ts";
-import { type ReadDone, takeRuns } from "./lane_worker.ts";
+import { type ReadDone, type ReadJob, takeRuns } from "./lane_worker.ts";
 import type { Channel } from "./transport.ts";
 
 /** What the block list said about one block. */
@@ -25,6 +24,8 @@ export interface MappedArea {
 /** What {@link readMappedPages} needs. */
 export interface MappedLoad {
   readonly channel: Channel;
+  /** With multifd: further channels on the same file, which read the pages instead. */
+  readonly channels?: readonly Channel[];
   readonly areas: readonly MappedArea[];
   /** Index as in the block list. */
   readonly blocks: readonly RamBlock[];
@@ -58,9 +59,16 @@ class RunList {
     return runs;
   }
 
-  /** QEMU's words for a run that ended early; its hex numbers are glued to the words around them. */
-  shortRead(run: number, got: number): TransportError {
+  /**
+   * QEMU's words for a run that ended early; its hex numbers are glued to the words around them. What it has for a further
+   * channel it never gets to say, as it ends itself (migration/file.c multifd_file_recv_data).
+   */
+  shortRead(run: number, got: number, channel?: number): TransportError {
     const [, at, length, position] = this.#numbers.slice(run * 4, run * 4 + 4);
+    if (channel !== undefined) {
+      const hex = (bytes: number) => "0x" + bytes.toString(16);
+      return new TransportError(`multifd recv (${channel}): read ${hex(got)}, expected ${hex(length)}`);
+    }
     const block = this.#blocks[run];
     const segment = block.segments.indexOf(this.memories[this.#numbers[run * 4]]);
     return new TransportError(
@@ -92,34 +100,85 @@ function listRuns(areas: readonly MappedArea[], blocks: readonly RamBlock[]): Ru
  * Read all pages whose bit is set.
  * @throws {TransportError} in QEMU's words when the file gives less than it should
  */
-export async function readMappedPages({ channel, areas, blocks, signal, progress }: MappedLoad): Promise<void> {
-  const list = listRuns(areas, blocks);
-  const runs = list.shared(), cursor = new SharedArrayBuffer(4);
-  const { memories } = list;
-  const fail = (done: ReadDone) => {
-    if (done.run !== undefined) throw list.shortRead(done.run, done.got!);
-    if (done.error) throw new TransportError(`Unable to read from ${channel.noun}: ${errnoText(done.error)}`);
-  };
-  const lane = channel.file && list.bytes >= WORTHWHILE ? Lane.start() : undefined;
+export async function readMappedPages(load: MappedLoad): Promise<void> {
+  const list = listRuns(load.areas, load.blocks);
+  const cursor = new SharedArrayBuffer(4);
+  const job = { memories: list.memories, runs: list.shared(), cursor };
+  const done = load.channels?.length
+    ? await readThrough(load.channels, job, load)
+    : await readHere(job, list.bytes, load);
+  const { noun } = load.channel;
+  if (done.run !== undefined) throw list.shortRead(done.run, done.got!, done.channel);
+  if (done.error) throw new TransportError(`Unable to read from ${noun}: ${done.error}`);
+}
+
+type Job = Pick<ReadJob, "memories" | "runs" | "cursor">;
+
+/** Read with this thread, and with a second one where that is worth its start. */
+async function readHere(job: Job, bytes: number, load: MappedLoad): Promise<ReadDone> {
+  const { channel } = load;
+  const lane = channel.file && bytes >= WORTHWHILE ? Lane.start() : undefined;
   try {
-    const beside = lane?.read({ path: channel.file!.path, memories, runs, cursor });
-    const views = memories.map((memory) => new Uint8Array(memory.buffer));
-    const own = takeRuns({ runs, cursor, views }, (view, position) => channel.readAt!(view, position));
-    let last = performance.now();
-    for (;;) {
-      const step = own.next();
-      if (step.done) {
-        fail(step.value);
-        break;
-      }
-      if (performance.now() - last < BREATH_MS) continue;
-      progress?.(step.value, channel.size?.());
-      await new Promise((resolve) => setTimeout(resolve, 0));
-      signal.throwIfAborted();
-      last = performance.now();
-    }
-    if (beside) fail(await beside);
+    const beside = lane?.read({ path: channel.file!.path, ...job });
+    const own = await readOn(channel, job, load);
+    const other = isFault(own) ? undefined : await beside;
+    return other && !other.refused ? other : own;
   } finally {
     lane?.close();
   }
+}
+
+/** With multifd: a Worker for each further channel, with the flags it was opened with. */
+async function readThrough(channels: readonly Channel[], job: Job, load: MappedLoad): Promise<ReadDone> {
+  const lanes: Lane[] = [];
+  try {
+    const reading: Promise<ReadDone>[] = [];
+    for (const [id, { file }] of channels.entries()) {
+      const lane = file && Lane.start();
+      if (!lane) break;
+      lanes.push(lane);
+      reading.push(lane.read({ ...file, ...job }).then((done) => ({ ...done, channel: id })));
+    }
+    const watch = watching(job, load);
+    const results = await Promise.all(reading).finally(() => watch.end());
+    load.signal.throwIfAborted();
+    const fault = results.find((done) => isFault(done) && !done.refused);
+    if (fault) return fault;
+    // where Workers are not allowed, or may not open what this thread has open, it reads itself
+    return await readOn(channels[0], job, load);
+  } finally {
+    for (const lane of lanes) lane.close();
+  }
+}
+
+function isFault({ run, error }: ReadDone): boolean {
+  return run !== undefined || error !== undefined;
+}
+
+/** Take runs until there are none, with a breath now and then. */
+async function readOn(channel: Channel, job: Job, { signal, progress }: MappedLoad): Promise<ReadDone> {
+  const views = job.memories.map((memory) => new Uint8Array(memory.buffer));
+  const own = takeRuns({ ...job, views }, (view, position) => channel.readAt!(view, position));
+  let last = performance.now();
+  for (;;) {
+    const step = own.next();
+    if (step.done) return step.value;
+    if (performance.now() - last < BREATH_MS) continue;
+    progress?.(step.value, channel.size?.());
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    signal.throwIfAborted();
+    last = performance.now();
+  }
+}
+
+/** Tell how far others are, and let them find nothing more to do when the load is given up. */
+function watching({ runs, cursor }: Job, { channel, signal, progress }: MappedLoad): { end(): void } {
+  const numbers = new Float64Array(runs), taken = new Int32Array(cursor);
+  const count = numbers.length / 4;
+  const timer = setInterval(() => {
+    if (signal.aborted) Atomics.store(taken, 0, count);
+    const run = Math.min(Atomics.load(taken, 0), count) - 1;
+    if (run >= 0) progress?.(numbers[run * 4 + 3] + numbers[run * 4 + 2], channel.size?.());
+  }, BREATH_MS);
+  return { end: () => clearInterval(timer) };
 }

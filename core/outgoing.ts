@@ -13,7 +13,7 @@ import { CommandError, TransportError } from "../stream/errors.ts";
 import type { Monitor } from "./command.ts";
 import type { SaveRequest } from "./dataplane.ts";
 import type { RamCounters } from "./plugin.ts";
-import { checkFurtherChannels } from "./further_channels.ts";
+import { closeChannels, openFurtherChannels } from "./further_channels.ts";
 import { checkReach, type Destination } from "./reach.ts";
 import { saveGuest } from "./save.ts";
 import type { Session } from "./session.ts";
@@ -51,6 +51,8 @@ export class Outgoing {
   readonly #session: Session;
   #status: MigrationStatus = "none";
   #channel: Channel | undefined;
+  /** Those of multifd. */
+  #further: readonly Channel[] = [];
   #abort = new AbortController();
   #pauseEnd: (() => void) | undefined;
   #oldState: RunState | undefined;
@@ -125,7 +127,8 @@ export class Outgoing {
     if (connection instanceof Promise) connection.catch(() => {});
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#settled = promise;
-    this.#drive(connection, () => checkFurtherChannels(to.address, "write", session, context)).then(
+    const further = () => openFurtherChannels(to, session, context, this.#abort.signal);
+    this.#drive(connection, further).then(
       resolve,
       (error) => {
         // a fault of ours, not of the migration: it must still come to rest
@@ -144,6 +147,7 @@ export class Outgoing {
     this.#abort.abort(new TransportError("Migration cancelled"));
     this.#pauseEnd?.();
     this.#channel?.abort();
+    for (const channel of this.#further) channel.abort();
     if (connecting) this.#set("cancelled");
   }
 
@@ -206,6 +210,7 @@ export class Outgoing {
   #reset(): void {
     this.#abort = new AbortController();
     this.#channel = undefined;
+    this.#further = [];
     this.#oldState = undefined;
     this.#stoppedFirst = false;
     this.#started = performance.now();
@@ -237,8 +242,8 @@ export class Outgoing {
     }
   }
 
-  /** @param prepare asked when the main channel is there; what it throws fails the migration */
-  async #drive(connection: Channel | Promise<Channel>, prepare: () => void): Promise<void> {
+  /** @param further opens the other channels, once the main one is there; when it cannot the migration fails in setup */
+  async #drive(connection: Channel | Promise<Channel>, further: () => Promise<Channel[]>): Promise<void> {
     const signal = this.#abort.signal;
     // the answer to the command goes first
     await new Promise<void>((resolve) => setTimeout(resolve, 0));
@@ -261,7 +266,11 @@ export class Outgoing {
     this.#channel = channel;
     this.#stopForReboot();
     try {
-      prepare();
+      this.#further = await further();
+    } catch (error) {
+      return await this.#abandon(channel, error, "setup");
+    }
+    try {
       await saveGuest(this.#request(channel));
       signal.throwIfAborted();
       this.#complete();
@@ -273,7 +282,9 @@ export class Outgoing {
 
   #request(channel: Channel): SaveRequest {
     const session = this.#session;
-    const strategy = session.registry.ramStrategies.find(({ capability }) => session.on(capability));
+    const strategy = session.registry.ramStrategies.find(({ capability, unless }) =>
+      session.on(capability) && !(unless && session.on(unless))
+    );
     if (session.on("multifd") && !strategy) {
       throw new TransportError("multifd channels over sockets are not available; use mapped-ram and a file");
     }
@@ -281,6 +292,7 @@ export class Outgoing {
     return {
       guest: session.guest,
       channel,
+      channels: this.#further,
       capability: (name) => session.on(name),
       parameter: (name) => session.parameter(name),
       strategy,
@@ -359,10 +371,10 @@ export class Outgoing {
   }
 
   /** Failed or cancelled: the guest goes back to what it was. */
-  async #abandon(channel: Channel, error: unknown): Promise<void> {
+  async #abandon(channel: Channel, error: unknown, stage?: "setup"): Promise<void> {
     const cancelled = this.#status === "cancelling";
     if (!cancelled) {
-      if (this.#status === "setup") this.#setupDone(false);
+      if (this.#status === "setup" && !stage) this.#setupDone(false);
       this.#fail((error as Error)?.message ?? String(error));
       this.#set("failed");
     }
@@ -374,12 +386,14 @@ export class Outgoing {
 
   async #end(channel: Channel, status: MigrationStatus): Promise<void> {
     try {
-      if (status !== "completed") channel.abort();
+      if (status !== "completed") { for (const one of [channel, ...this.#further]) one.abort(); }
+      await closeChannels(this.#further);
       await channel.close();
     } catch (error) {
       if (status === "completed") this.#session.report((error as Error).message);
     }
     this.#channel = undefined;
+    this.#further = [];
     if (this.#status === "cancelling") this.#set("cancelled");
   }
 

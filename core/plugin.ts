@@ -103,6 +103,18 @@ export interface RamCounters {
   dirtySyncCount: number;
   /** Bytes of RAM not looked at yet in this pass. */
   remaining: number;
+  /** What went through each further channel, by its number. */
+  channels?: readonly ChannelCounters[];
+}
+
+/** Counters of one further channel. */
+export interface ChannelCounters {
+  /** Bytes on the wire, packet headers included. */
+  bytes: number;
+  /** Pages sent as data. */
+  normal: number;
+  /** Pages found to be zero. */
+  zero: number;
 }
 
 /** What a RAM strategy has at hand while it saves. */
@@ -113,6 +125,8 @@ export interface RamSaveContext {
   readonly channel: Channel;
   /** Puts bytes into the stream, in order. */
   readonly writer: StreamWriter;
+  /** Further channels (multifd), open and in the order of their numbers; they belong to whoever asked for the save. */
+  readonly channels: readonly Channel[];
   /** Bytes of a target page. */
   readonly pageSize: number;
   /** Kept true by the strategy: pages by kind. */
@@ -133,14 +147,20 @@ export interface RamSaveContext {
 export interface RamStrategy {
   /** Capability that selects it. */
   readonly capability: string;
+  /** Capability whose strategy goes first when both are on. */
+  readonly unless?: string;
   /** The channel must be seekable. */
   readonly needsSeekable?: boolean;
   /** Write what follows a block's name and length in the block list. */
   setupBlock?(context: RamSaveContext, block: RamBlock): void | Promise<void>;
+  /** The block list is written, the EOS of the START section is not. */
+  setupEnd?(context: RamSaveContext): void | Promise<void>;
   /** Write one range (at most a slot, never crossing one). */
   saveRange(context: RamSaveContext, range: PageRange): void | Promise<void>;
   /** All RAM was written: bitmaps and the like, before the EOS of the END section. */
   complete?(context: RamSaveContext): void | Promise<void>;
+  /** The save is over, well or not: let go of what the strategy holds. Called once, last. */
+  close?(context: RamSaveContext): void | Promise<void>;
 }
 
 /** The merged contract of a plugin. Every member but `name` and `help` is optional. */

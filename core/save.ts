@@ -84,6 +84,7 @@ class Save {
       guest,
       channel,
       writer: this.#writer,
+      channels: request.channels ?? [],
       pageSize: guest.targetPageSize,
       counters,
       detectZero: parameter("zero-page-detection") !== "none",
@@ -105,6 +106,7 @@ class Save {
       await this.#run();
     } finally {
       this.#pipeline?.close();
+      await this.#request.strategy?.close?.(this.#context);
     }
   }
 
@@ -205,6 +207,7 @@ class Save {
       });
       await strategy?.setupBlock?.(this.#context, block);
     }
+    await strategy?.setupEnd?.(this.#context);
     await this.#eos();
     await this.#footer(guest.ramSectionId);
   }

@@ -31,8 +31,11 @@ export interface Channel extends Omit<ByteSource, "read">, Omit<ByteSink, "name"
   readonly returnPath: boolean;
   /** The word QEMU uses for the channel in I/O errors: "file", "command", "socket" (`Unable to write to file: ...`). */
   readonly noun: string;
-  /** For channels on a regular file: what a Worker needs to open a handle of its own. */
-  readonly file?: { readonly path: string };
+  /**
+   * For channels on a regular file: what a Worker needs to open a handle of its own. `flags` are those of open(2) the
+   * channel was opened with; left out where only the path is known.
+   */
+  readonly file?: { readonly path: string; readonly flags?: number };
   /** Cut or extend the file to `length` bytes; only where seekable. */
   truncate?(length: number): void;
   /** Wake whoever is blocked on this channel; later reads and writes fail. Used by `migrate_cancel`. */
@@ -106,6 +109,15 @@ export interface Transport {
    * `failed` (sockets connect in the background).
    */
   connect(address: MigrateAddress, context: TransportContext): Channel | Promise<Channel>;
+  /**
+   * Open once more what `connect` opened, for a further channel of a source (multifd). `direct`: with O_DIRECT. Absent
+   * where there is only one way to the other side.
+   */
+  connectExtra?(
+    address: MigrateAddress,
+    context: TransportContext,
+    options: { readonly direct: boolean },
+  ): Channel | Promise<Channel>;
   /** Open for a destination. An error thrown at once is the command's error. */
   listen(address: MigrateAddress, context: TransportContext): Listener;
 }

@@ -4,23 +4,37 @@
  *     block list entry = str8 name, u64 length, header(28), bitmap, gap, pages area of `length` bytes
  *
  * Non-zero pages are written at `pages_offset + offset`, straight from guest memory; zero pages are not written at all and
- * their bit stays clear. Bitmaps go out when RAM is complete. Needs a channel that can seek.
+ * their bit stays clear. Bitmaps go out when RAM is complete. Needs a channel that can seek. With multifd the further
+ * channels write the pages, each by a Worker; the file is the same.
  * Layout: stream/mapped_ram.ts. Source: QEMU migration/ram.c mapped_ram_setup_ramblock, ram_save_file_bmap.
  * @module
  */
-import type { Plugin, RamSaveContext, RamStrategy } from "../core/plugin.ts";
+import { PageWriters } from "../core/page_writers.ts";
+import type { PageRange, Plugin, RamSaveContext, RamStrategy } from "../core/plugin.ts";
 import { type RamBlock, SEGMENT } from "../guest/memory.ts";
 import { ZeroScanner } from "../guest/zero.ts";
 import { encodeMappedHeader, layoutMappedBlock } from "../stream/mapped_ram.ts";
 import type { MappedRamHeader } from "../stream/records.ts";
 
 interface MappedBlock {
+  readonly index: number;
   readonly header: MappedRamHeader;
-  readonly bitmap: Uint8Array<ArrayBuffer>;
+  /** Shared with Workers. */
+  readonly bitmap: Uint8Array<SharedArrayBuffer>;
 }
 
-/** Layout and bitmaps of one save, from its first block to `complete`. */
-const saves = new WeakMap<RamSaveContext, Map<RamBlock, MappedBlock>>();
+/** Layout and bitmaps of one save. */
+interface MappedSave {
+  readonly blocks: Map<RamBlock, MappedBlock>;
+  /** With multifd: who writes; a promise while they start. */
+  writers?: PageWriters | Promise<PageWriters>;
+  /** Zero pages this thread found. */
+  zero: number;
+  /** Pages of the writers that were booked. */
+  booked: number;
+}
+
+const saves = new WeakMap<RamSaveContext, MappedSave>();
 
 const strategy: RamStrategy = {
   capability: "mapped-ram",
@@ -28,56 +42,148 @@ const strategy: RamStrategy = {
 
   async setupBlock(context, block) {
     const { writer, pageSize } = context;
-    let blocks = saves.get(context);
-    if (!blocks) saves.set(context, blocks = new Map());
+    let save = saves.get(context);
+    if (!save) saves.set(context, save = { blocks: new Map(), zero: 0, booked: 0 });
     const header = layoutMappedBlock(writer.offset, block.usedLength, pageSize);
     encodeMappedHeader(writer, header);
-    blocks.set(block, { header, bitmap: new Uint8Array(header.bitmapBytes) });
+    const bitmap = new Uint8Array(new SharedArrayBuffer(header.bitmapBytes));
+    save.blocks.set(block, { index: save.blocks.size, header, bitmap });
     await writer.seek(header.pagesOffset + block.usedLength);
   },
 
-  saveRange(context, { block, offset, length }) {
-    const { channel, counters, pageSize } = context;
-    const { header, bitmap } = saves.get(context)!.get(block)!;
-    const pages = length / pageSize;
-    const first = offset / pageSize;
-    if (context.detectZero && block.isUntouched(offset)) {
-      counters.duplicate += pages;
-      return;
-    }
-    const memory = block.segments[Math.floor(offset / SEGMENT)];
-    const scanner = context.detectZero && memory ? ZeroScanner.of(memory) : null;
-    const normal = scanner ? scanner.scan(offset % SEGMENT, pages, pageSize) : context.detectZero ? 0 : pages;
-    counters.normal += normal;
-    counters.duplicate += pages - normal;
-    const view = normal > 0 ? block.view(offset, length) ?? new Uint8Array(length) : null;
-    for (let page = 0; view && page < pages;) {
-      if (scanner && !scanner.flags[page]) {
-        page++;
-        continue;
-      }
-      const begin = page;
-      while (page < pages && (!scanner || scanner.flags[page])) {
-        bitmap[(first + page) >> 3] |= 1 << ((first + page) & 7);
-        page++;
-      }
-      channel.writeAt!(
-        view.subarray(begin * pageSize, page * pageSize),
-        header.pagesOffset + offset + begin * pageSize,
-      );
-    }
-    context.sent(normal * pageSize);
-    context.beside(normal * pageSize);
+  setupEnd(context) {
+    const save = saves.get(context);
+    if (!save || !context.channels.length) return;
+    const memories = [...save.blocks.keys()].flatMap(({ segments }) => segments.filter((one) => one !== null));
+    const bitmaps = [...save.blocks.values()].map(({ bitmap }) => bitmap.buffer);
+    const starting = PageWriters.start(context.channels, memories, bitmaps);
+    // who waits for them is told why they did not start
+    starting.then((writers) => save.writers = writers, () => {});
+    save.writers = starting;
   },
 
-  complete(context) {
-    for (const { header, bitmap } of saves.get(context)!.values()) {
+  saveRange(context, range) {
+    const save = saves.get(context)!;
+    if (!save.writers) return saveHere(context, save, range);
+    if (save.writers instanceof Promise) {
+      return save.writers.then((writers) => saveThrough(writers, context, save, range));
+    }
+    return saveThrough(save.writers, context, save, range);
+  },
+
+  async complete(context) {
+    const save = saves.get(context)!;
+    const writers = await save.writers;
+    if (writers) {
+      await writers.drain();
+      book(writers, context, save);
+    }
+    for (const { header, bitmap } of save.blocks.values()) {
       context.channel.writeAt!(bitmap, header.bitmapOffset);
       context.sent(bitmap.length);
       context.beside(bitmap.length);
     }
   },
+
+  async close(context) {
+    const save = saves.get(context);
+    saves.delete(context);
+    await (await Promise.resolve(save?.writers).catch(() => undefined))?.close();
+  },
 };
+
+/** Write a range through the main channel. */
+function saveHere(context: RamSaveContext, save: MappedSave, { block, offset, length }: PageRange): void {
+  const { channel, counters, pageSize } = context;
+  const { header, bitmap } = save.blocks.get(block)!;
+  const pages = length / pageSize;
+  const first = offset / pageSize;
+  if (context.detectZero && block.isUntouched(offset)) {
+    counters.duplicate += pages;
+    return;
+  }
+  const memory = block.segments[Math.floor(offset / SEGMENT)];
+  const scanner = context.detectZero && memory ? ZeroScanner.of(memory) : null;
+  const normal = scanner ? scanner.scan(offset % SEGMENT, pages, pageSize) : context.detectZero ? 0 : pages;
+  counters.normal += normal;
+  counters.duplicate += pages - normal;
+  const view = normal > 0 ? block.view(offset, length) ?? new Uint8Array(length) : null;
+  for (let page = 0; view && page < pages;) {
+    if (scanner && !scanner.flags[page]) {
+      page++;
+      continue;
+    }
+    const begin = page;
+    while (page < pages && (!scanner || scanner.flags[page])) setBit(bitmap, first + page++);
+    channel.writeAt!(
+      view.subarray(begin * pageSize, page * pageSize),
+      header.pagesOffset + offset + begin * pageSize,
+    );
+  }
+  context.sent(normal * pageSize);
+  context.beside(normal * pageSize);
+}
+
+/**
+ * Hand a range to the channels. They look for zero pages themselves with zero-page-detection=multifd; with legacy it is
+ * done here, with none by nobody.
+ */
+function saveThrough(
+  writers: PageWriters,
+  context: RamSaveContext,
+  save: MappedSave,
+  { block, offset, length }: PageRange,
+): void | Promise<void> {
+  const { pageSize, parameter, detectZero } = context;
+  const { index, header, bitmap } = save.blocks.get(block)!;
+  const pages = length / pageSize;
+  const first = offset / pageSize;
+  if (detectZero && block.isUntouched(offset)) {
+    save.zero += pages;
+    return book(writers, context, save);
+  }
+  const memory = block.isUntouched(offset) ? undefined : block.segments[Math.floor(offset / SEGMENT)] ?? undefined;
+  const at = offset % SEGMENT;
+  const position = header.pagesOffset + offset;
+  let done: unknown;
+  if (parameter("zero-page-detection") === "multifd") {
+    done = writers.submit({ memory, at, length, pageSize, position, scan: true, first }, index);
+  } else {
+    const scanner = detectZero && memory ? ZeroScanner.of(memory) : null;
+    if (scanner) save.zero += pages - scanner.scan(at, pages, pageSize);
+    const flags = scanner?.flags.slice(0, pages);
+    for (let page = 0; page < pages;) {
+      if (flags && !flags[page]) {
+        page++;
+        continue;
+      }
+      const begin = page;
+      while (page < pages && (!flags || flags[page])) setBit(bitmap, first + page++);
+      const from = begin * pageSize;
+      const run = { memory, at: at + from, length: page * pageSize - from, pageSize, position: position + from, first };
+      const submit = () => writers.submit({ ...run, scan: false }, index);
+      done = done instanceof Promise ? done.then(submit) : submit();
+    }
+  }
+  // a share of bandwidth is measured by what has been written
+  if (Number(parameter("max-bandwidth")) > 0) done = Promise.resolve(done).then(() => writers.drain());
+  return done instanceof Promise ? done.then(() => book(writers, context, save)) : book(writers, context, save);
+}
+
+/** Count what the channels have written by now. */
+function book(writers: PageWriters, { counters, beside, pageSize }: RamSaveContext, save: MappedSave): void {
+  const { normal, zero } = writers;
+  counters.normal = normal;
+  counters.duplicate = save.zero + zero;
+  counters.multifdBytes = normal * pageSize;
+  counters.channels = writers.counters();
+  beside((normal - save.booked) * pageSize);
+  save.booked = normal;
+}
+
+function setBit(bitmap: Uint8Array, page: number): void {
+  bitmap[page >> 3] |= 1 << (page & 7);
+}
 
 /** Pages at fixed offsets of a file. */
 export const mappedRam: Plugin = {

@@ -78,11 +78,14 @@ export const bufferTransport: Transport = Object.freeze<Transport>({
     return new BufferChannel(buffer, true);
   },
 
-  listen(address) {
+  connectExtra: (address) => new BufferChannel(buffers.get((address as BufferAddress).name)!, true),
+
+  listen(address, { extra }) {
     const { name } = address as BufferAddress;
     const buffer = buffers.get(name);
     if (!buffer) throw new TransportError(`Could not open buffer '${name}': ${strerror("ENOENT")}`);
-    return new ReadyListener(arrived(new BufferChannel(buffer, false)));
+    const channels = Array.from({ length: 1 + (extra?.count ?? 0) }, () => new BufferChannel(buffer, false));
+    return new ReadyListener(...channels.map(arrived));
   },
 });
 

@@ -65,6 +65,15 @@ export const fileTransport: Transport = Object.freeze<Transport>({
     });
   },
 
+  connectExtra(address, context, { direct }): Channel {
+    const { filename } = normalised(address);
+    const flags = O_WRONLY | (direct ? O_DIRECT : 0);
+    const held = fdsetMember(filename, flags, context);
+    if (held) return fromSet(held, flags, 0);
+    const fd = openPath(filename, flags);
+    return orClose(fd, () => channelAt(fd, flags, filename, 0));
+  },
+
   listen(address, context): Listener {
     const { filename, offset } = normalised(address);
     if (isFifo(filename)) return new ReadyListener(fifoArrival(filename));

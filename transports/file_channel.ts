@@ -42,7 +42,7 @@ export class FileChannel implements Channel {
   readonly seekable: boolean;
   readonly returnPath: boolean;
   readonly start: number;
-  readonly file?: { readonly path: string };
+  readonly file?: { readonly path: string; readonly flags: number };
   readonly read?: (view: Uint8Array) => number;
   readonly write?: (view: Uint8Array) => void;
   readonly readAt?: (view: Uint8Array, position: number) => number;
@@ -70,7 +70,7 @@ export class FileChannel implements Channel {
     if (reads) this.read = (view) => this.#read(view);
     if (writes) this.write = (view) => this.#write(view);
     if (!this.seekable) return;
-    if (options.path !== undefined) this.file = { path: options.path };
+    if (options.path !== undefined) this.file = { path: options.path, flags: options.flags };
     this.seek = (position) => {
       this.#position = position;
     };
