@@ -10,6 +10,7 @@
  */
 import { bufferSource, type ByteSource } from "../stream/channel.ts";
 import { type StreamError, UnsupportedError } from "../stream/errors.ts";
+import type { ConfigurationRecord } from "../stream/records.ts";
 import type { Tables } from "../stream/tables.ts";
 import type { VmDescription } from "../stream/vmdesc.ts";
 import { type FileSource, fileSource } from "./file_source.ts";
@@ -100,6 +101,8 @@ export interface Image extends AsyncDisposable {
   readonly sections: readonly ImageSection[];
   /** FULL sections, in stream order. */
   readonly devices: readonly ImageDevice[];
+  /** The configuration section as it was sent; absent where none was. */
+  readonly configuration?: ConfigurationRecord;
   /** Commands of the main channel, in stream order. */
   readonly commands: readonly ImageCommand[];
   /** Sections end in footers. */
@@ -175,6 +178,7 @@ class StreamImage implements Image {
   readonly ram: StoredRam;
   readonly sections: readonly ImageSection[];
   readonly devices: readonly ImageDevice[];
+  readonly configuration?: ConfigurationRecord;
   readonly commands: readonly ImageCommand[];
   readonly footers: boolean;
   readonly unlistedSections: number;
@@ -215,12 +219,14 @@ class StreamImage implements Image {
       complete: index.complete,
       ramFormat,
       warnings: [
-        ...[...found.warnings, ...(problem ? [problem] : [])].map((text) => ({ text })),
+        ...[...found.warnings, ...labelWarnings(found, ramFormat), ...(problem ? [problem] : [])]
+          .map((text) => ({ text })),
         ...index.warnings,
       ],
     };
     this.ram = new StoredRam(source, index, tables, found.reopen);
     this.sections = index.sections;
+    if (configuration) this.configuration = configuration;
     this.commands = index.commands;
     this.footers = index.footers;
     this.unlistedSections = index.unlisted;
@@ -243,4 +249,13 @@ class StreamImage implements Image {
     this.#file?.close();
     return Promise.resolve();
   }
+}
+
+/** libvirt restores by the label; which of the two kinds of stream it is, only the stream says. */
+function labelWarnings({ libvirt }: Located, ramFormat: StreamIndex["ramFormat"]): string[] {
+  const mapped = ramFormat === "mapped-ram";
+  if (!libvirt || ramFormat === null || (libvirt.format === "sparse") === mapped) return [];
+  return [
+    `labelled ${libvirt.format}, but the stream is ${mapped ? "" : "not "}mapped-ram: libvirt will not restore it`,
+  ];
 }

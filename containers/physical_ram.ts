@@ -1,0 +1,56 @@
+/**
+ * Guest-physical memory of an image: where each piece of a block lies, and bytes by physical address.
+ *
+ * The map is that of the machine the stream names, with the shadow RAM its host bridge had switched on. Devices' memory
+ * behind PCI BARs is not in it. See guest/physical.ts.
+ * @module
+ */
+import type { DeviceSection, PhysicalRange } from "../guest/guest.ts";
+import { GuestMemory, type RamBlockSpec } from "../guest/memory.ts";
+import { physicalMapFor } from "../guest/physical.ts";
+import type { Image } from "./image.ts";
+
+/** Sections that the map depends on: the PC's host bridges. */
+const HOST_BRIDGE = /^0000:00:00\.0\/(I440FX|mch)$/;
+
+/**
+ * Ranges of guest-physical memory that the image's RAM fills, by address, not overlapping.
+ * @returns undefined when it is not known where this machine has its RAM
+ */
+export function physicalRanges(image: Image): readonly PhysicalRange[] | undefined {
+  const specs = image.ram.blocks.map(({ id, bytes, address }): RamBlockSpec => ({
+    idstr: id,
+    usedLength: bytes,
+    ...(address !== undefined ? { address } : {}),
+  }));
+  const bridges = image.devices.filter(({ name }) => HOST_BRIDGE.test(name)).map((device): DeviceSection => ({
+    idstr: device.name,
+    instanceId: device.instanceId,
+    versionId: device.version,
+    sectionId: device.sectionId,
+    body: device.body(),
+  }));
+  return physicalMapFor(image.stream.machine ?? "", new GuestMemory(specs), bridges);
+}
+
+/**
+ * Bytes at a guest-physical address; the image's RAM must be prepared.
+ * @returns undefined where part of them is not RAM
+ */
+export function readPhysical(
+  image: Image,
+  ranges: readonly PhysicalRange[],
+  address: number,
+  length: number,
+): Uint8Array | undefined {
+  const bytes = new Uint8Array(length);
+  for (let done = 0; done < length;) {
+    const at = address + done;
+    const range = ranges.find(({ base, length }) => at >= base && at < base + length);
+    if (!range) return undefined;
+    const n = Math.min(length - done, range.base + range.length - at);
+    image.ram.readRange(range.idstr, range.blockOffset + at - range.base, bytes.subarray(done, done + n));
+    done += n;
+  }
+  return bytes;
+}
