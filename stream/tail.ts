@@ -38,8 +38,9 @@ export async function* decodeTail(reader: StreamReader, around: TailSurroundings
   const type = reader.peekU8();
   if (type !== C.QEMU_VM_VMDESCRIPTION) {
     if (around.postcopy || around.ignoreTrailing) return;
+    const behind = reader.offset;
     yield* decodeRest(reader, "trailing bytes");
-    faultAt(reader, "Cannot read description", reader.offset, `byte ${hex(type)}`, "0x6", [
+    faultAt(reader, "Cannot read description", behind, `byte ${hex(type)}`, "0x6", [
       `Expected vmdescription section, but got ${type}`,
     ]);
   }

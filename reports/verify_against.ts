@@ -1,0 +1,158 @@
+/**
+ * Will that QEMU load this file? Machine, capabilities, and each device's layout against the QEMU's own.
+ *
+ *     version      minimum_version_id <= version <= version_id
+ *     fields       in order; one with version_id above the stream's is not expected, one with a test may be absent
+ *     numbers      as many bytes in the stream as in memory
+ *     subsections  each one's name is known
+ *
+ * It is what the layouts can tell: values, RAM blocks and what a device checks after loading are not in a dump. Source: QEMU
+ * migration/vmstate.c (vmstate_load_state, vmstate_subsection_load).
+ * @module
+ */
+import type { Image } from "../containers/image.ts";
+import type { DeviceDescription, FieldDescription, Vmsd } from "../stream/vmdesc.ts";
+import type { Report } from "./verify.ts";
+import type { DumpField, DumpVmsd, TargetQemu } from "./vmstate_dump.ts";
+
+/** What a QEMU would say to one device. */
+export interface DeviceVerdict {
+  readonly name: string;
+  readonly instanceId: number;
+  readonly version: number;
+  /** Of its layout in the stream; undefined where no description says it. */
+  readonly vmsd?: string;
+  /** "unknown": its layout is not in the dump, or not in the stream. */
+  readonly verdict: "accepted" | "refused" | "unknown";
+  /** Why. */
+  readonly reasons: readonly string[];
+}
+
+/** Hold an image against a QEMU; what it would refuse is reported as an error. */
+export function verifyAgainst(image: Image, target: TargetQemu, report: Report): DeviceVerdict[] {
+  const { machine, capabilities } = image.stream;
+  const start = image.sections[0]?.headerOffset ?? image.streamEnd;
+  const at = image.streamOffset;
+  if (machine !== undefined && target.machines && !target.machines.has(machine)) {
+    report("error", at + 13, "configuration.machine", `machine type ${machine}: ${target.name} has none of that name`);
+  }
+  for (const capability of capabilities) {
+    if (!target.capabilities || target.capabilities.includes(capability)) continue;
+    report(
+      "error",
+      at + 8,
+      "configuration.subsections",
+      `capability ${capability}: ${target.name} has none of that name`,
+    );
+  }
+  const verdicts = image.devices.map((device): DeviceVerdict => {
+    const { name, instanceId, version } = device;
+    const description = image.description?.device(name, instanceId);
+    const known = description && !description.oldStyle ? target.layouts.get(description.vmsdName) : undefined;
+    const about = { name, instanceId, version, ...(description ? { vmsd: description.vmsdName } : {}) };
+    if (!description || !known) {
+      const why = !description
+        ? "the stream does not describe it"
+        : "the dump has devices only, and none with this layout";
+      return { ...about, verdict: "unknown", reasons: [why] };
+    }
+    const reasons = closest(description, known);
+    return { ...about, verdict: reasons.length > 0 ? "refused" : "accepted", reasons };
+  });
+  verdicts.forEach(({ name, verdict, reasons }, i) => {
+    if (verdict !== "refused") return;
+    const section = image.sections.findIndex(({ offset }) => offset === image.devices[i].offset);
+    const offset = image.sections[section]?.headerOffset ?? start;
+    for (const reason of reasons) report("error", offset, `sections[${section}]`, `${name}: ${reason}`);
+  });
+  return verdicts;
+}
+
+/** Reasons against the layout that has the fewest; several device types may share a name. */
+function closest(device: DeviceDescription, known: readonly DumpVmsd[]): string[] {
+  return known.map((layout) => {
+    const reasons: string[] = [];
+    compare(device, layout, device.version, device.vmsdName, reasons);
+    return reasons;
+  }).reduce((best, reasons) => reasons.length < best.length ? reasons : best);
+}
+
+/** @param version what decides which fields are expected: the stream's, or inside a struct the target's own */
+function compare(stream: Vmsd, target: DumpVmsd, version: number, path: string, reasons: string[]): void {
+  if (version > target.version_id) {
+    reasons.push(`version ${version} of ${path} is newer than its ${target.version_id}`);
+    return;
+  }
+  if (version < target.minimum_version_id) {
+    reasons.push(`version ${version} of ${path} is older than the ${target.minimum_version_id} it still reads`);
+    return;
+  }
+  const fields = target.Fields ?? [];
+  const missed = (from: number, to: number) => {
+    for (const field of fields.slice(from, to)) {
+      if (field.version_id <= version && !mayBeAbsent(field)) {
+        reasons.push(`field ${path}.${field.field} is expected, and the stream has none`);
+      }
+    }
+  };
+  let next = 0;
+  for (const [name, entries] of grouped(stream.fields)) {
+    const found = definition(fields, name);
+    if (found < next || fields[found].version_id > version) {
+      reasons.push(`field ${path}.${name} is not one it reads${found < 0 ? "" : " there"}`);
+      continue;
+    }
+    missed(next, found);
+    next = found + 1;
+    compareField(entries, fields[found], `${path}.${name}`, reasons);
+  }
+  missed(next, fields.length);
+  for (const subsection of stream.subsections) {
+    const own = target.Subsections?.find(({ name }) => name === subsection.vmsdName);
+    if (!own) reasons.push(`subsection ${subsection.vmsdName} is not one it knows`);
+    else compare(subsection, own, subsection.version, subsection.vmsdName, reasons);
+  }
+}
+
+/** Index of a field's definition; a name that is defined more than once has its number behind it: `config[1]`. */
+function definition(fields: readonly DumpField[], name: string): number {
+  const exact = fields.findIndex(({ field }) => field === name);
+  const match = /^(.*)\[(\d+)\]$/.exec(name);
+  if (exact >= 0 || !match) return exact;
+  const all = fields.flatMap(({ field }, i) => field === match[1] ? [i] : []);
+  return all[Number(match[2])] ?? -1;
+}
+
+/** One with a test; an array whose length is a field of its own may have no elements, and a dump does not tell those apart. */
+function mayBeAbsent({ field_exists, num, size, Description }: DumpField): boolean {
+  return field_exists || num === undefined && (Description !== undefined || size === 0 || size > 8);
+}
+
+/** Entries of one field together. */
+function grouped(fields: readonly FieldDescription[]): [string, FieldDescription[]][] {
+  const groups: [string, FieldDescription[]][] = [];
+  for (const field of fields) {
+    const last = groups.at(-1);
+    if (last && last[0] === field.name) last[1].push(field);
+    else groups.push([field.name, [field]]);
+  }
+  return groups;
+}
+
+function compareField(entries: readonly FieldDescription[], target: DumpField, path: string, reasons: string[]): void {
+  const field = entries.find(({ type }) => type !== "nullptr");
+  if (!field) return;
+  if (field.struct && target.Description && field.type === "struct") {
+    compare(field.struct, target.Description, target.Description.version_id, path, reasons);
+  } else if (
+    /^(u?int(8|16|32|64)( equal)?|bool)$/.test(field.type) && !target.Description && target.size !== field.size
+  ) {
+    reasons.push(`${path} has ${field.size} bytes in the stream, it reads ${target.size}`);
+  }
+  const count = entries.reduce((sum, { arrayLen }) => sum + (arrayLen ?? 1), 0);
+  const counted = entries.every(({ type }) => type !== "nullptr") &&
+    (entries.length > 1 || field.arrayLen !== undefined);
+  if (target.num !== undefined && counted && count !== target.num) {
+    reasons.push(`${path} has ${count} elements in the stream, it reads ${target.num}`);
+  }
+}
