@@ -42,9 +42,11 @@ export class Pace {
     return limit > 0 && bytes - this.#windowBytes >= limit * WINDOW_MS / 1000;
   }
 
-  /** Wait for the window to end. */
+  /** Wait for the window to end; longer where more was sent than it may carry, since ranges are larger than QEMU's pages. */
   async rest(bytes: number, pages: number, signal: AbortSignal): Promise<void> {
-    const left = this.#windowStart + WINDOW_MS - performance.now();
+    const limit = Number(this.parameter("max-bandwidth"));
+    const due = limit > 0 ? (bytes - this.#windowBytes) / limit * 1000 : 0;
+    const left = this.#windowStart + Math.max(WINDOW_MS, due) - performance.now();
     if (left > 0) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(done, left);

@@ -34,6 +34,8 @@ export interface BenchOptions {
   readonly ram?: string;
   /** `--guest`: a saved guest to begin with. */
   readonly guest?: string;
+  /** `--qmp`: a running QEMU. */
+  readonly qmp?: string;
   /** `-S`. */
   readonly stopped?: boolean;
   /** `--incoming`: "defer" or a URI. */
@@ -111,16 +113,25 @@ export class Migrations {
 
   /**
    * Run a line, note what it starts.
+   * @param patience milliseconds a migration in the background gets before the next line
    * @returns its answer, and why a migration it started and waited for failed
    */
-  async follow(line: () => Promise<Answer>): Promise<Answer> {
+  async follow(line: () => Promise<Answer>, patience = 0): Promise<Answer> {
     const before = this.#roles.map((role) => role.settled);
     const answer = await line().catch(fault);
     const started = this.#roles.filter((role, i) => role.settled !== before[i]);
     for (const role of started) this.#open.add(role);
     await this.ready();
     const failure = this.#endedOf(started).join("; ") || answer.failure;
+    if (patience > 0 && this.running) await this.#settledWithin(patience);
     return failure === undefined ? answer : { out: answer.out, error: true, failure };
+  }
+
+  async #settledWithin(ms: number): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const enough = new Promise<void>((resolve) => timer = setTimeout(resolve, ms));
+    await Promise.race([enough, Promise.all(this.#roles.map((role) => role.settled))]);
+    clearTimeout(timer);
   }
 
   /** Resolves when what comes out of a file is loaded: the next line is to find it there, as in QEMU. */

@@ -15,6 +15,18 @@ import { type Bench, Migrations } from "./bench.ts";
 import { oneLine, type Output } from "./output.ts";
 import type { Watch } from "./watch.ts";
 
+/**
+ * Milliseconds a migration sent to the background (`migrate -d`) gets before the next line: about what a person needs to
+ * type it. A small guest is done by then, a refused connection has been refused; a long migration goes on beside the script.
+ */
+const PATIENCE_MS = 250;
+/** Lines that set a migration going or move it on; those that only set something do not. */
+const MOVES = /^\s*(migrate(?![_-]set)|\{.*"migrate(?!-set))/;
+
+function patienceFor(line: string): number {
+  return MOVES.test(line) ? PATIENCE_MS : 0;
+}
+
 /** How a script is run. */
 export interface ScriptOptions {
   /** What messages call it: a path, "-", "-e". */
@@ -94,9 +106,11 @@ class Script {
   }
 
   async #execute(line: string): Promise<string | undefined> {
-    const { out, error, failure } = await this.#watched(this.#migrations.follow(() => this.bench.execute(line)));
+    const { out, error, failure } = await this.#watched(
+      this.#migrations.follow(() => this.bench.execute(line), patienceFor(line)),
+    );
     if (this.options.json) {
-      this.#print({ script: this.options.name, hmp: line.trim(), out, error });
+      this.#print({ script: this.options.name, hmp: line, out, error });
     } else {
       this.output.out(out);
     }
@@ -108,7 +122,7 @@ class Script {
     const { out, failure } = await this.#watched(this.#migrations.follow(async () => {
       answer = await this.bench.executeQmp(text);
       return { out: "", error: false };
-    }));
+    }, patienceFor(text)));
     if (!answer) return complaintOf(out);
     const { request, reply } = answer;
     if (this.options.json) this.#print({ script: this.options.name, qmp: request, reply });
