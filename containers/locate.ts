@@ -114,8 +114,11 @@ export async function locate(file: ByteSource, options: LocateOptions): Promise<
           problem: () => undefined,
           close,
         };
-      } else if (content === "qemu-stream" || (content === "unknown" && libvirt) || content === "empty") break;
-      else unrecognised(source, content);
+      } else {
+        // the decoder says best what is wrong with bytes that look like nothing
+        if (content in FOREIGN) unsupported(source, FOREIGN[content]);
+        break;
+      }
     }
   } catch (error) {
     close();
@@ -134,20 +137,20 @@ export async function locate(file: ByteSource, options: LocateOptions): Promise<
   };
 }
 
-/** The decoder says best what is wrong with bytes that look like nothing. */
-function unrecognised(source: ByteSource, content: string): void {
-  const known: Record<string, string> = {
-    "kdump": "a compressed kdump: no migration stream is in it",
-    "elf-core": "an ELF core: no migration stream is in it",
-    "qcow2": "a qcow2 image on a pipe",
-    "libvirt-save": "a save image inside a save image",
-  };
-  if (!(content in known)) return;
+/** What is known, but holds no stream that can be reached. */
+const FOREIGN: Readonly<Record<string, string>> = {
+  "kdump": "a compressed kdump: no migration stream is in it",
+  "elf-core": "an ELF core: no migration stream is in it",
+  "qcow2": "a qcow2 image on a pipe",
+  "libvirt-save": "a save image inside a save image",
+};
+
+function unsupported(source: ByteSource, found: string): never {
   throw new UnsupportedError("Cannot open", {
     channel: source.name,
     offset: source.start ?? 0,
-    found: known[content],
+    found,
     expected: "a migration stream, a libvirt save image or a qcow2 image with a snapshot",
-    feature: content,
+    feature: "containers",
   });
 }

@@ -10,6 +10,8 @@ import { GuestMemory, type RamBlockSpec } from "../guest/memory.ts";
 import { physicalMapFor } from "../guest/physical.ts";
 import type { Image } from "./image.ts";
 
+/** More RAM than this is a stream's mistake: 16 TiB. */
+const RAM_LIMIT = 2 ** 44;
 /** Sections that the map depends on: the PC's host bridges. */
 const HOST_BRIDGE = /^0000:00:00\.0\/(I440FX|mch)$/;
 
@@ -18,6 +20,7 @@ const HOST_BRIDGE = /^0000:00:00\.0\/(I440FX|mch)$/;
  * @returns undefined when it is not known where this machine has its RAM
  */
 export function physicalRanges(image: Image): readonly PhysicalRange[] | undefined {
+  if (image.ram.totalBytes > RAM_LIMIT) return undefined;
   const specs = image.ram.blocks.map(({ id, bytes, address }): RamBlockSpec => ({
     idstr: id,
     usedLength: bytes,

@@ -51,7 +51,7 @@ export function inspectText(image: Image, report: InspectReport, options: Inspec
   const style = options.style ?? PLAIN;
   const width = Math.max(60, options.width ?? 100);
   const paragraphs = [
-    heading(report, style),
+    heading(image, report, style),
     configuration(report),
     ram(image, report, style),
     sections(report, style),
@@ -61,17 +61,46 @@ export function inspectText(image: Image, report: InspectReport, options: Inspec
   return paragraphs.filter((lines) => lines.length > 0).map((lines) => lines.join("\n") + "\n").join("\n");
 }
 
-function heading({ path, bytes, format, streamOffset, stream }: InspectReport, style: InspectStyle): string[] {
+const FORMATS: Readonly<Record<string, string>> = {
+  "qemu-stream": "QEMU stream",
+  "libvirt-save": "libvirt save image",
+  "qcow2": "qcow2 image with a snapshot",
+};
+
+function heading(
+  image: Image,
+  { path, bytes, format, streamOffset, stream }: InspectReport,
+  style: InspectStyle,
+): string[] {
   const name = path === "-" ? "standard input" : path;
-  const state = stream.complete ? style.green("complete") : style.red("incomplete");
-  const kind = format === "qemu-stream" ? "QEMU stream" : format;
-  const of = stream.machine === null ? "" : ` of ${style.bold(stream.machine || "(no name)")}`;
-  const at = streamOffset > 0 ? `, begins at ${hex(streamOffset)}` : "";
-  return [`${style.bold(printable(name))}: ${kind}${of}, ${state}, ${size(bytes)}${at}`];
+  const state = image.complete ? style.green("complete") : style.red("incomplete");
+  const packed = image.compressions.length > 0 ? ` (${image.compressions.join(", ")})` : "";
+  const of = stream.machine === null ? "" : ` of ${style.bold(printable(stream.machine) || "(no name)")}`;
+  const at = streamOffset > 0 ? `, stream at ${hex(streamOffset)}` : "";
+  return [`${style.bold(printable(name))}: ${FORMATS[format] ?? format}${packed}${of}, ${state}, ${size(bytes)}${at}`];
 }
 
-function configuration({ stream }: InspectReport): string[] {
+function configuration({ stream, libvirt, snapshot, snapshots }: InspectReport): string[] {
   const facts: [string, string][] = [];
+  if (libvirt) {
+    const { version, format, byteOrder, wasRunning, dataBytes, xmlBytes, cookieBytes } = libvirt;
+    const order = byteOrder === "little" ? "" : `, ${byteOrder}-endian header`;
+    facts.push([
+      "libvirt",
+      `version ${version}, format ${format}${order}; ${wasRunning ? "runs" : "stays paused"} when restored`,
+    ]);
+    const cookie = cookieBytes > 0 ? `, cookie ${size(cookieBytes)}` : "";
+    facts.push(["", `XML ${size(xmlBytes)}${cookie}, in ${size(dataBytes)}`]);
+  }
+  for (const each of snapshots ?? []) {
+    const { id, name, date, vmStateBytes } = each;
+    const read = id === snapshot?.id ? ", read here" : "";
+    const state = vmStateBytes > 0 ? size(vmStateBytes) + read : "no VM state";
+    facts.push([
+      "Snapshot",
+      `${printable(id)} ${JSON.stringify(printable(name))}, ${date.replace(/\.000Z$/, "Z")}, ${state}`,
+    ]);
+  }
   if (stream.machine === null) facts.push(["Configuration", "none sent"]);
   if (stream.capabilities.length > 0) facts.push(["Capabilities", stream.capabilities.join(", ")]);
   if (stream.uuid) facts.push(["UUID", stream.uuid]);

@@ -11,6 +11,8 @@ const NEEDS_A_MACHINE: Record<string, string> = {
   "mapped-capability-not-set": "a good stream",
   "legacy-equal-field-differs": "a number that differs from the destination's",
 };
+/** Each is opened within a second on an idle machine; this is for a busy one. */
+const LIMIT_MS = 5000;
 /** What is wrong is in a multifd channel, the main one is good: opening says that pages are elsewhere. */
 const inChannels = ({ name }: BadVariant) => name.startsWith("multifd-");
 
@@ -34,7 +36,7 @@ for (const variant of badManifest()) {
       fault = error;
       said = [error.message];
     }
-    assert(performance.now() - begin < 1000, "took over a second");
+    assert(performance.now() - begin < LIMIT_MS, "took too long");
     for (const text of said) assert.doesNotMatch(text, /\n|^\s*at |undefined|NaN/);
     if (fault) assert.match(fault.message, /at offset 0x[0-9a-f]+ in "main": /);
     const { verdict } = variant.qemu;

