@@ -66,6 +66,7 @@ export class PageIndex {
   readonly pages: number;
   readonly #deltas: DeltaList;
   readonly #chunks = new Map<number, IndexChunk>();
+  #sorted: Float64Array | undefined;
   #number = -1;
   #chunk!: IndexChunk;
 
@@ -139,12 +140,14 @@ export class PageIndex {
     const data = this.code(page) !== 0;
     let end = page + 1;
     while (end < this.pages) {
-      const codes = this.#chunks.get(Math.floor(end / CHUNK))?.codes;
-      if (!codes) {
+      const number = Math.floor(end / CHUNK);
+      const chunk = this.#chunks.get(number);
+      if (!chunk?.codes) {
         if (data) break;
-        end += CHUNK - end % CHUNK;
+        end = (chunk ? number + 1 : this.#nextChunk(number)) * CHUNK;
         continue;
       }
+      const { codes } = chunk;
       if ((codes[end % CHUNK] !== 0) !== data) break;
       end++;
     }
@@ -152,11 +155,26 @@ export class PageIndex {
     return data ? count : -count;
   }
 
+  /** Number of the first chunk behind one that is not there: a stream can claim a block of any length. */
+  #nextChunk(number: number): number {
+    const sorted = this.#sorted ??= Float64Array.from(this.#chunks.keys()).sort();
+    let low = 0, high = sorted.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (sorted[middle] > number) high = middle;
+      else low = middle + 1;
+    }
+    return low < sorted.length ? sorted[low] : Infinity;
+  }
+
   #at(page: number): IndexChunk {
     const number = Math.floor(page / CHUNK);
     if (number === this.#number) return this.#chunk;
     let chunk = this.#chunks.get(number);
-    if (!chunk) this.#chunks.set(number, chunk = { codes: undefined, sent: new Uint8Array(CHUNK / 8) });
+    if (!chunk) {
+      this.#chunks.set(number, chunk = { codes: undefined, sent: new Uint8Array(CHUNK / 8) });
+      this.#sorted = undefined;
+    }
     this.#number = number;
     return this.#chunk = chunk;
   }

@@ -46,3 +46,12 @@ Deno.test("run() crosses chunks and stops at the block's end", () => {
   for (let page = 4090; page < 8200; page++) index.place(page, page);
   assert.deepEqual([index.run(0), index.run(4090), index.run(8199), index.run(8200)], [-4090, 4110, 1, -1800]);
 });
+
+Deno.test("run() of a block of absurd length costs no more than what was sent", () => {
+  const index = new PageIndex(2 ** 50, new DeltaList());
+  index.place(2 ** 40, 77);
+  index.zero(5);
+  const begin = performance.now();
+  assert.deepEqual([index.run(0), index.run(2 ** 40), index.run(2 ** 40 + 1)], [-(2 ** 40), 1, 2 ** 40 + 1 - 2 ** 50]);
+  assert(performance.now() - begin < 500);
+});
