@@ -1,0 +1,94 @@
+/**
+ * RAM out of an image: a block as a raw file with holes, or any range of it.
+ * @module
+ */
+import { Breath, type LongWork } from "../containers/breath.ts";
+import type { Image, ImageBlock } from "../containers/image.ts";
+import { createOutput } from "../containers/output_file.ts";
+import { MemoryFaultError } from "../stream/errors.ts";
+import { RamCopy } from "./ram_copy.ts";
+import { ramProblems, refuse } from "./readable.ts";
+
+/** Bytes handed out at once. */
+const STEP = 1 << 20;
+
+/** What was written. */
+export interface ExtractedBlock {
+  /** QEMU's name of the block. */
+  readonly block: string;
+  /** Bytes of the file: the block's used length. */
+  readonly bytes: number;
+  /** Bytes of it that are data; the rest are holes. */
+  readonly dataBytes: number;
+}
+
+/**
+ * Write one RAM block as a raw file: byte N of the file is byte N of the block, zero pages are holes.
+ * @param id   QEMU's name: "pc.ram"
+ * @param path of the new file, which appears when it is whole
+ * @throws {MemoryFaultError} when there is no such block; the message names those there are
+ * @throws {RefusedError} when its pages are not in the file
+ */
+export async function extractBlock(
+  image: Image,
+  id: string,
+  path: string,
+  work: LongWork = {},
+): Promise<ExtractedBlock> {
+  const block = blockNamed(image, id);
+  await image.ram.prepare();
+  refuse(`extract ${id}`, ramProblems(image));
+  using out = createOutput(path);
+  const breath = new Breath(block.bytes, work);
+  const copy = new RamCopy(image.ram, out, breath);
+  await copy.copy(block, 0, block.bytes, 0);
+  breath.end();
+  out.finish(block.bytes);
+  return { block: id, bytes: block.bytes, dataBytes: copy.written };
+}
+
+/**
+ * Hand out a range of a block in pieces of at most 1 MiB.
+ * @param put takes a piece; it is borrowed until the call is done
+ * @throws {MemoryFaultError} when there is no such block, or it ends before
+ */
+export async function extractRange(
+  image: Image,
+  id: string,
+  offset: number,
+  length: number,
+  put: (piece: Uint8Array) => void,
+  work: LongWork = {},
+): Promise<void> {
+  const block = blockNamed(image, id);
+  if (offset + length > block.bytes) {
+    const end = `0x${(offset + length).toString(16)}`;
+    throw new MemoryFaultError(
+      `Cannot extract up to ${end} of ${id}: it has 0x${block.bytes.toString(16)}`,
+      id,
+      offset,
+    );
+  }
+  await image.ram.prepare();
+  refuse(`extract from ${id}`, ramProblems(image));
+  const breath = new Breath(length, work);
+  const buffer = new Uint8Array(Math.min(STEP, length));
+  for (let done = 0; done < length;) {
+    const view = buffer.subarray(0, Math.min(STEP, length - done));
+    image.ram.readRange(block, offset + done, view);
+    put(view);
+    done += view.length;
+    const pause = breath.taken(view.length);
+    if (pause) await pause;
+  }
+  breath.end();
+}
+
+/** @throws {MemoryFaultError} naming the blocks there are */
+export function blockNamed(image: Image, id: string): ImageBlock {
+  const block = image.ram.block(id);
+  if (block) return block;
+  const names = image.ram.blocks.map(({ id }) => id);
+  const there = names.length ? `the blocks are ${names.slice(0, 40).join(", ")}` : "there are none";
+  throw new MemoryFaultError(`No RAM block is named ${JSON.stringify(id)}: ${there}`, id, 0);
+}
