@@ -26,6 +26,8 @@ import { dirtyLimit } from "./plugins/dirty_limit.ts";
 import { ignoreShared } from "./plugins/ignore_shared.ts";
 import { mappedRam } from "./plugins/mapped_ram.ts";
 import { multifd } from "./plugins/multifd.ts";
+import { multifdZlib } from "./plugins/multifd_zlib.ts";
+import { multifdZstd } from "./plugins/multifd_zstd.ts";
 import { postcopyPreempt } from "./plugins/postcopy_preempt.ts";
 import { postcopyRam } from "./plugins/postcopy_ram.ts";
 import { switchoverAck } from "./plugins/switchover_ack.ts";
@@ -46,6 +48,8 @@ export const DEFAULT_PLUGINS: readonly Plugin[] = Object.freeze([
   xbzrle,
   postcopyRam,
   multifd,
+  multifdZlib,
+  multifdZstd,
   ignoreShared,
   backgroundSnapshot,
   zeroCopySend,

@@ -110,7 +110,7 @@ export class FurtherChannels {
     }
     try {
       inputs.forEach((input, i) => {
-        const name = `channel ${i}`;
+        const name = typeof input === "string" ? input : `channel ${i}`;
         if (typeof input === "string") {
           const source = fileSource(input, { name });
           this.#inputs.push({ source, close: () => source.close() });

@@ -9,11 +9,12 @@
  * @module
  */
 import { bufferSource, type ByteSource } from "../stream/channel.ts";
-import { type StreamError, UnsupportedError } from "../stream/errors.ts";
+import type { StreamError } from "../stream/errors.ts";
 import type { ConfigurationRecord } from "../stream/records.ts";
 import type { Tables } from "../stream/tables.ts";
 import type { VmDescription } from "../stream/vmdesc.ts";
 import { type FileSource, fileSource } from "./file_source.ts";
+import { FurtherChannels, type ImageChannel } from "./further_channels.ts";
 import { ImageDevice } from "./image_device.ts";
 import type { LibvirtSave } from "./libvirt.ts";
 import { locate, type Located } from "./locate.ts";
@@ -29,6 +30,7 @@ import {
 } from "./stream_index.ts";
 
 export { ImageDevice } from "./image_device.ts";
+export type { ImageChannel } from "./further_channels.ts";
 export type { LibvirtSave } from "./libvirt.ts";
 export type { Compression } from "./magic.ts";
 export type { Qcow2Snapshot } from "./qcow2.ts";
@@ -103,6 +105,8 @@ export interface Image extends AsyncDisposable {
   readonly devices: readonly ImageDevice[];
   /** The configuration section as it was sent; absent where none was. */
   readonly configuration?: ConfigurationRecord;
+  /** Further channels that were given, multifd ones by their number. */
+  readonly channels: readonly ImageChannel[];
   /** Commands of the main channel, in stream order. */
   readonly commands: readonly ImageCommand[];
   /** Sections end in footers. */
@@ -136,28 +140,23 @@ export async function openImage(
   if (!Number.isSafeInteger(start) || start < 0) {
     throw new RangeError(`Cannot open at offset ${start}: expected a whole number of bytes`);
   }
-  if (options.channels?.length) {
-    throw new UnsupportedError("Cannot open further channels", {
-      channel: "main",
-      offset: start,
-      found: `${options.channels.length} of them`,
-      expected: "the main channel alone",
-      feature: "multifd",
-    });
-  }
   let file: FileSource | undefined;
   let source: ByteSource;
   if (typeof input === "string") source = file = fileSource(input);
   else if (input instanceof Uint8Array) source = bufferSource(input);
   else source = input;
   let found: Located | undefined;
+  let channels: FurtherChannels | undefined;
   try {
     const { tables = {}, onProgress, snapshot } = options;
+    if (options.channels?.length) channels = new FurtherChannels(options.channels, tables);
+    await channels?.identify();
     found = await locate(source, { offset: start, ...(snapshot !== undefined ? { snapshot } : {}) });
-    const index = await indexStream(found.source, { tables, ...(onProgress ? { onProgress } : {}) });
+    const index = await indexStream(found.source, { tables, channels, onProgress });
     const path = typeof input === "string" && input !== "-" ? input : undefined;
-    return new StreamImage(found, index, tables, { path, bytes: source.size?.(), file });
+    return new StreamImage(found, index, tables, { path, bytes: source.size?.(), file }, channels);
   } catch (error) {
+    channels?.close();
     found?.close();
     file?.close();
     throw error;
@@ -185,7 +184,9 @@ class StreamImage implements Image {
   readonly description: VmDescription | undefined;
   readonly fault: StreamError | undefined;
   readonly source: ByteSource;
+  readonly channels: readonly ImageChannel[];
   readonly #found: Located;
+  readonly #channels: FurtherChannels | undefined;
   readonly #file: FileSource | undefined;
 
   constructor(
@@ -193,6 +194,7 @@ class StreamImage implements Image {
     index: StreamIndex,
     tables: Partial<Tables>,
     file: { path: string | undefined; bytes: number | undefined; file: FileSource | undefined },
+    channels: FurtherChannels | undefined,
   ) {
     const { source } = found;
     const { configuration, ramFormat, pageSize } = index;
@@ -224,7 +226,9 @@ class StreamImage implements Image {
         ...index.warnings,
       ],
     };
-    this.ram = new StoredRam(source, index, tables, found.reopen);
+    this.#channels = channels;
+    this.channels = channels?.channels ?? [];
+    this.ram = new StoredRam(channels?.join(source) ?? source, index, tables, found.reopen);
     this.sections = index.sections;
     if (configuration) this.configuration = configuration;
     this.commands = index.commands;
@@ -245,6 +249,7 @@ class StreamImage implements Image {
 
   [Symbol.asyncDispose](): Promise<void> {
     this.ram.close();
+    this.#channels?.close();
     this.#found.close();
     this.#file?.close();
     return Promise.resolve();

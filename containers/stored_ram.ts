@@ -84,6 +84,11 @@ export class StoredRam {
     for (const block of index.blocks) this.#stored.set(block.entry.idstr, block);
   }
 
+  /** Content of pages is here: it is not on multifd channels that were not given. */
+  get readable(): boolean {
+    return this.#index.ramFormat !== "multifd" || this.#index.furtherChannels;
+  }
+
   /** The block of that name, or undefined. */
   block(id: string): ImageBlock | undefined {
     return this.blocks.find((block) => block.id === id);
@@ -134,7 +139,7 @@ export class StoredRam {
       if (this.#reopen) throw new TypeError("Cannot read pages of a packed stream: prepare() was not called");
       this.#unsupported("pages of a pipe", "a pipe", "a file that can be read at any position");
     }
-    if (this.#index.ramFormat === "multifd") {
+    if (!this.readable) {
       this.#unsupported("pages of a multifd migration", "none on the main channel", "the multifd channels", "multifd");
     }
     if (stored.entry.mapped) this.#readMapped(stored, offset, target);

@@ -18,6 +18,7 @@ import type {
   ConfigurationRecord,
   DeviceRecord,
   RamBlockEntry,
+  RamBlockRecord,
   RamPagesRecord,
   SectionRecord,
   SectionType,
@@ -25,12 +26,15 @@ import type {
 } from "../stream/records.ts";
 import type { Tables } from "../stream/tables.ts";
 import type { VmDescription } from "../stream/vmdesc.ts";
+import type { FurtherChannels, PagePlaces } from "./further_channels.ts";
 import { DeltaList, PageIndex } from "./page_index.ts";
 
 /** Most PART sections, other sections and warnings that are listed; more are counted. */
 const PART_LIMIT = 1 << 18;
 const SECTION_LIMIT = 1 << 16;
 const WARNING_LIMIT = 256;
+/** Most pages of a mapped-ram block. */
+const PAGE_LIMIT = 2 ** 31;
 /** Bytes between two calls of `onProgress`. */
 const PROGRESS_STEP = 32 << 20;
 
@@ -113,6 +117,8 @@ export interface StreamIndex {
   /** The end mark was seen and nothing was wrong up to the last byte. */
   readonly complete: boolean;
   readonly ramFormat: "stream" | "mapped-ram" | "multifd" | null;
+  /** Pages of multifd channels are among those placed. */
+  readonly furtherChannels: boolean;
   readonly pageSize: number;
   /** Offset behind the last byte that was understood. */
   readonly end: number;
@@ -122,6 +128,8 @@ export interface StreamIndex {
 export interface StreamIndexOptions {
   /** Codecs of plugins: deltas, sections with bodies of their own. */
   readonly tables?: Partial<Tables>;
+  /** Channels beside the main one, identified. */
+  readonly channels?: FurtherChannels;
   readonly onProgress?: (bytes: number, total: number | undefined) => void;
 }
 
@@ -176,7 +184,8 @@ class Pass {
     let told = reader.offset;
     try {
       for await (const record of this.#decoder.records()) {
-        this.#apply(record);
+        const syncing = this.#apply(record);
+        if (syncing) await syncing;
         this.#end = record.offset + record.length;
         if (!onProgress || reader.offset - told < PROGRESS_STEP) continue;
         told = reader.offset;
@@ -187,17 +196,57 @@ class Pass {
       this.#fault = error;
     }
     this.#close(this.#end);
+    if (!this.#fault) await this.#finishChannels();
     this.#judge();
   }
 
-  /** One batch of pages a call; nothing is allocated per page. */
-  #apply(record: StreamRecord): void {
+  /** What further channels tell of pages. */
+  readonly #places: PagePlaces = {
+    place: (block, pageOffset, position) => {
+      const { pages, pageSize } = this.#blocks[block] ?? this.#blockAt(block, this.#decoder.ram.blocks[block]);
+      pages.place(pageOffset / pageSize, position);
+    },
+    zero: (block, pageOffset) => {
+      const { pages, pageSize } = this.#blocks[block] ?? this.#blockAt(block, this.#decoder.ram.blocks[block]);
+      pages.zero(pageOffset / pageSize);
+    },
+    records: (record) => this.#pages(record),
+  };
+
+  /**
+   * Marks tell that pages of multifd channels belong here: MULTIFD_FLUSH, or each EOS where the first section has none
+   * (machine types up to 8.0).
+   */
+  #mark(flags: number): void | Promise<void> {
+    const flush = (flags & C.RAM_SAVE_FLAG_MULTIFD_FLUSH) !== 0;
+    if (flush) this.#flushSeen = true;
+    const { channels } = this.#options;
+    if (!channels?.multifd || !(flush || !this.#flushSeen)) return;
+    const { blocks, framing } = this.#decoder.ram;
+    channels.list({ blocks, pageSize: framing.pageSize });
+    return channels.sync(this.#places);
+  }
+
+  async #finishChannels(): Promise<void> {
+    const { channels } = this.#options;
+    if (!channels) return;
+    const { blocks, framing } = this.#decoder.ram;
+    channels.list({ blocks, pageSize: framing.pageSize });
+    try {
+      for (const text of await channels.finish(this.#places)) this.#warn(text);
+    } catch (error) {
+      if (!(error instanceof StreamError)) throw error;
+      this.#fault = error;
+    }
+  }
+
+  /** One batch of pages a call; nothing is allocated per page. A promise only where other channels are read. */
+  #apply(record: StreamRecord): void | Promise<void> {
     switch (record.kind) {
       case "ram-pages":
         return this.#pages(record);
       case "ram-mark":
-        if (record.flags & C.RAM_SAVE_FLAG_MULTIFD_FLUSH) this.#flushSeen = true;
-        return;
+        return this.#mark(record.flags);
       case "section":
         this.#close(record.offset);
         return this.#open(record);
@@ -221,7 +270,7 @@ class Pass {
         this.#blockAt(record.index, record.block).bitmap = record.bitmap.slice();
         return;
       case "ram-block":
-        if (record.block.mapped) this.#blockAt(record.index, record.block);
+        if (record.block.mapped) this.#mappedBlock(record);
         return;
     }
   }
@@ -263,6 +312,17 @@ class Pass {
       }
     }
     pages.delta(page, offset + dataAt[i]);
+  }
+
+  /** Bits of a bitmap are counted in 32 bits; no machine has blocks of 8 TiB. */
+  #mappedBlock({ block, index, channel, offset }: RamBlockRecord): void {
+    if (this.#blockAt(index, block).pages.pages < PAGE_LIMIT) return;
+    throw new StreamError(`Cannot use RAM block ${block.idstr}`, {
+      channel,
+      offset,
+      found: `${hex(block.usedLength)} bytes`,
+      expected: `fewer than ${PAGE_LIMIT} pages`,
+    });
   }
 
   #blockAt(index: number, entry: RamBlockEntry): IndexedBlock {
@@ -324,7 +384,7 @@ class Pass {
     const format = this.#ramFormat();
     const blocks = this.#blocks;
     if (this.#unlisted > 0) this.#warn(`${this.#unlisted} more sections are not listed`);
-    if (format === "multifd") {
+    if (format === "multifd" && !this.#options.channels?.multifd) {
       this.#warn("pages are on multifd channels, which this file does not hold: content of RAM is not known (multifd)");
     }
     if (!description && this.#devices.length > 0 && (eofSeen || !this.#fault)) {
@@ -374,7 +434,7 @@ class Pass {
     const { ram } = this.#decoder;
     if (!this.#blocks.length) return null;
     if (ram.framing.mappedRam) return "mapped-ram";
-    if (this.#flushSeen) return "multifd";
+    if (this.#flushSeen || this.#options.channels?.multifd) return "multifd";
     const expected = this.#ramEnd && !ram.framing.ignoreShared &&
       this.#blocks.some(({ entry }) => entry.usedLength > 0);
     return expected && this.#dataPages === 0 && (this.#pageRecords === 0 || this.#flushesAfterSections())
@@ -411,6 +471,7 @@ class Pass {
       ...(this.#fault ? { fault: this.#fault } : {}),
       complete: eofSeen && !this.#fault,
       ramFormat: this.#ramFormat(),
+      furtherChannels: this.#options.channels?.multifd ?? false,
       pageSize: ram.framing.pageSize,
       end: this.#end,
     };

@@ -78,6 +78,7 @@ export function combine(plugins: readonly Plugin[], commands: readonly Command[]
   const strategies = new Owned<RamStrategy>("RAM strategy");
   const sections = new Owned<Tables["sections"][string]>("section");
   const ramFlags = new Owned<Tables["ramFlags"][number]>("RAM flag");
+  const multifd = new Owned<NonNullable<Tables["multifd"]>[number]>("multifd flag");
   const hmp = new Owned<Command>("command");
   const qmp = new Owned<Command>("QMP command");
   for (const plugin of all) {
@@ -88,6 +89,7 @@ export function combine(plugins: readonly Plugin[], commands: readonly Command[]
     if (plugin.ramStrategy) strategies.add(plugin.ramStrategy.capability, plugin.ramStrategy, owner);
     for (const [idstr, codec] of Object.entries(plugin.tables?.sections ?? {})) sections.add(idstr, codec, owner);
     for (const [flag, codec] of Object.entries(plugin.tables?.ramFlags ?? {})) ramFlags.add(flag, codec, owner);
+    for (const [flag, codec] of Object.entries(plugin.tables?.multifd ?? {})) multifd.add(flag, codec, owner);
     for (const command of plugin.commands ?? []) {
       for (const name of [command.hmp?.name ?? [], command.hmp?.aliases ?? []].flat()) hmp.add(name, command, owner);
       if (command.qmp) qmp.add(command.qmp.name, command, owner);
@@ -104,6 +106,7 @@ export function combine(plugins: readonly Plugin[], commands: readonly Command[]
     tables: {
       sections: Object.fromEntries(sections.entries),
       ramFlags: Object.fromEntries(ramFlags.entries),
+      multifd: Object.fromEntries(multifd.entries),
     },
     commands: all.flatMap((plugin) => plugin.commands ?? []),
     hmp: hmp.entries,

@@ -12,6 +12,7 @@ import type {
   Compression,
   Image,
   ImageBlock,
+  ImageChannel,
   ImageDevice,
   ImageSection,
   ImageWarning,
@@ -96,6 +97,8 @@ export interface InspectReport {
   readonly format: string;
   /** Where QEVM stands in the file. */
   readonly streamOffset: number;
+  /** Further channels that were given. */
+  readonly channels?: readonly ImageChannel[];
   /** What it is packed with, outermost first. */
   readonly compressions?: readonly Compression[];
   /** libvirt's header; the XML behind it is left out, for it may hold passwords. */
@@ -145,6 +148,7 @@ export async function inspectImage(image: Image, options: InspectOptions = {}): 
     bytes: image.bytes,
     format: image.format,
     streamOffset: image.streamOffset,
+    ...(image.channels.length > 0 ? { channels: image.channels } : {}),
     ...(image.compressions.length > 0 ? { compressions: image.compressions } : {}),
     ...(image.libvirt ? { libvirt: libvirtFacts(image.libvirt) } : {}),
     ...(image.snapshots
@@ -226,7 +230,7 @@ async function hashBlocks(
   warnings: string[],
   onProgress?: InspectOptions["onProgress"],
 ): Promise<(string | undefined)[]> {
-  const { ram, stream } = image;
+  const { ram } = image;
   await ram.prepare();
   const buffer = new Uint8Array(STEP);
   const zeros = new Uint8Array(STEP);
@@ -234,7 +238,7 @@ async function hashBlocks(
   let done = 0;
   let last = performance.now();
   for (const block of ram.blocks) {
-    if (stream.ramFormat === "multifd" || block.bytes > HASH_LIMIT) {
+    if (!ram.readable || block.bytes > HASH_LIMIT) {
       if (block.bytes > HASH_LIMIT) warnings.push(`block ${block.id} is not hashed: it claims ${block.bytes} bytes`);
       hashes.push(undefined);
       continue;

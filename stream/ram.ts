@@ -39,8 +39,9 @@ export class RamDecoder {
     block: new Uint16Array(BATCH),
   };
 
-  constructor(readonly reader: StreamReader, readonly framing: RamFraming) {
-    this.#list = new RamBlockList(reader, framing);
+  /** @param listed the block list, where another channel has it */
+  constructor(readonly reader: StreamReader, readonly framing: RamFraming, listed: readonly RamBlockEntry[] = []) {
+    this.#list = new RamBlockList(reader, framing, listed);
   }
 
   /** The block list, as far as it was read. */

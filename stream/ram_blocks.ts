@@ -38,7 +38,10 @@ export class RamBlockList {
   readonly blocks: RamBlockEntry[] = [];
   readonly #index = new Map<string, number>();
 
-  constructor(readonly reader: StreamReader, readonly framing: RamFraming) {}
+  /** @param listed what is known of it from elsewhere */
+  constructor(readonly reader: StreamReader, readonly framing: RamFraming, listed: readonly RamBlockEntry[] = []) {
+    for (const block of listed) this.#index.set(block.idstr, this.blocks.push(block) - 1);
+  }
 
   /** Index of the block with that name, -1 when it is not in the list. */
   indexOf(idstr: string): number {

@@ -2,6 +2,7 @@
  * Codecs keyed by what is found on the wire. Plugins add rows; the registry merges them.
  * @module
  */
+import type { MultifdCodec } from "./multifd_codec.ts";
 import type { StreamReader } from "./reader.ts";
 
 /** Type of the section whose body is being read. */
@@ -40,4 +41,6 @@ export interface Tables {
   readonly sections: Readonly<Record<string, SectionCodec>>;
   /** RAM_SAVE_FLAG_* bit. */
   readonly ramFlags: Readonly<Record<number, RamCodec>>;
+  /** MULTIFD_FLAG_* bits of the compression. */
+  readonly multifd?: Readonly<Record<number, MultifdCodec>>;
 }
