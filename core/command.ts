@@ -38,6 +38,8 @@ export interface HmpFace {
   readonly name: string;
   /** Short names: "s" of "stop". */
   readonly aliases?: readonly string[];
+  /** The text is QMP's JSON, whichever release answers. */
+  readonly raw?: boolean;
   /** What `help` prints behind the name: "[-d] [-r] uri". */
   readonly params: string;
   /** What `help` prints behind the dashes. */
@@ -68,6 +70,8 @@ export interface Command {
   readonly hmp?: HmpFace;
   /** Left out: for people only. */
   readonly qmp?: QmpFace;
+  /** Done in this process whosever the machine is: it looks at files, or at this program itself. */
+  readonly local?: boolean;
   /**
    * Do it.
    * @returns the value QMP answers; undefined answers `{}`

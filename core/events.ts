@@ -24,8 +24,12 @@ export class EventStream implements AsyncIterable<MonitorEvent> {
   emit(event: string, data?: Readonly<Record<string, unknown>>): void {
     const now = performance.timeOrigin + performance.now();
     const timestamp = { seconds: Math.floor(now / 1000), microseconds: Math.floor((now % 1000) * 1000) };
-    const sent: MonitorEvent = data ? { event, data, timestamp } : { event, timestamp };
-    for (const listener of [...this.#listeners]) listener(sent);
+    this.pass(data ? { event, data, timestamp } : { event, timestamp });
+  }
+
+  /** Tell everybody of an event that has its time already. */
+  pass(event: MonitorEvent): void {
+    for (const listener of [...this.#listeners]) listener(event);
   }
 
   /**

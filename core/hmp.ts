@@ -16,6 +16,7 @@ import { isBlank } from "./expression.ts";
 import type { FdTable } from "./fds.ts";
 import { fullName, HELP_FACE, helpText, INFO_FACE, isNamed } from "./help.ts";
 import { parseJson, stringifyJson } from "./json.ts";
+import type { Remote } from "./remote.ts";
 import { check, object } from "./schema.ts";
 import type { Session } from "./session.ts";
 import type { HeldFd } from "./transport.ts";
@@ -89,9 +90,32 @@ export async function runHmp(session: Session, text: string, options: HmpOptions
   try {
     entry = findCommand(session, line, options.kind);
     if (!entry) return { out: "", error: false };
+    if (session.remote && !spokenHere(session.remote, entry)) return await handOn(session.remote, text);
     return await execute(session, line, entry, monitor);
   } catch (error) {
+    if (session.remote && (error instanceof UnknownCommand || error instanceof Unreadable)) {
+      return await handOn(session.remote, text);
+    }
     return { out: monitor.out + complaint(error), error: true };
+  }
+}
+
+/**
+ * Whether a line for another machine is run by its QMP name, its answer written here. Not where there is no such name, and
+ * not where that QEMU is of a release whose texts are not known here.
+ */
+function spokenHere(remote: Remote, { command, face }: Entry): boolean {
+  if (!command) return false; // help: that QEMU knows more commands than this table
+  return command.local || (command.qmp !== undefined && (remote.fluent || !face.format || face.raw === true));
+}
+
+/** Give a line to the machine's own monitor as it is. */
+async function handOn(remote: Remote, text: string): Promise<HmpResult> {
+  try {
+    const out = await remote.line(text);
+    return { out, error: /^(Error: |unknown command: ')|^Try "help [^"\n]*" for more information$/m.test(out) };
+  } catch (error) {
+    return { out: complaint(error), error: true };
   }
 }
 
@@ -162,12 +186,14 @@ function lookUpLoosely(session: Session, word: string): Entry | undefined {
 function qmpFace(name: string): HmpFace {
   return {
     name,
+    raw: true,
     params: "[arguments]",
     help: "QMP command; arguments are a JSON object",
     args: [{ name: "json", type: "rest", optional: true }],
     toArguments(values, session) {
-      const schema = session.registry.qmp.get(name)!.qmp!.arguments ?? object();
       const given = values.json === undefined ? {} : parseJson(values.json as string);
+      if (session.remote) return given as Record<string, unknown>;
+      const schema = session.registry.qmp.get(name)!.qmp!.arguments ?? object();
       return check(typeof schema === "function" ? schema(session) : schema, given) as Record<string, unknown>;
     },
     format: (value: unknown) => value === undefined ? "" : stringifyJson(value) + "\n",
@@ -192,6 +218,7 @@ async function execute(session: Session, line: LineReader, entry: Entry, monitor
   // what is reported before the first await belongs to this monitor, as in QEMU what its handler reports does
   const value = await session.as(monitor, () => {
     const args = face.toArguments?.(values, session) ?? values;
+    if (session.remote && !command.local) return session.remote.run(command, args, monitor);
     return command.run(session, args, monitor);
   });
   const out = monitor.out + (face.format?.(value as never, values, session) ?? "");

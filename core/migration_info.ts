@@ -83,6 +83,18 @@ export interface MigrationInfo {
   readonly downtime?: number;
   /** Until the first page. */
   readonly "setup-time"?: number;
+  /** Share of CPU time auto-converge takes away, in percent. */
+  readonly "cpu-throttle-percentage"?: number;
+  /** Longest time a vCPU was held back in one round, in us, with dirty-limit. */
+  readonly "dirty-limit-throttle-time-per-round"?: number;
+  /** Estimated time until a dirty ring is full, in us, with dirty-limit. */
+  readonly "dirty-limit-ring-full-time"?: number;
+  /** All vCPUs blocked in postcopy, in ms. */
+  readonly "postcopy-blocktime"?: number;
+  /** Each vCPU, in ms. */
+  readonly "postcopy-vcpu-blocktime"?: readonly number[];
+  /** Bytes of VFIO devices. */
+  readonly vfio?: { readonly transferred: number };
   /** Why it failed. */
   readonly "error-desc"?: string;
   /** Why this guest cannot be migrated. */
@@ -179,11 +191,13 @@ export function formatMigrationInfo(info: MigrationInfo, session: Session): stri
   if (info.status) lines.push(...statusLines(info));
   if (info.ram) lines.push(...ramLines(info.ram));
   if (info["xbzrle-cache"]) lines.push(...xbzrleLines(info["xbzrle-cache"]));
+  lines.push(...throttleLines(info));
   const addresses = session.incoming.addresses;
   if (info["socket-address"]) {
     const uris = addresses.map((address) => "\t" + socketUri(address, session));
     lines.push("socket address: [", ...uris, "]");
   }
+  if (info.vfio) lines.push(`vfio device transferred: ${kbytes(info.vfio.transferred)} kbytes`);
   return lines.join("\n") + "\n";
 }
 
@@ -225,7 +239,35 @@ function ramLines(ram: MigrationStats): string[] {
     ...kilo("precopy ram", ram["precopy-bytes"]),
     ...kilo("downtime ram", ram["downtime-bytes"]),
     ...kilo("postcopy ram", ram["postcopy-bytes"]),
+    ...unlessZero(
+      "Zero-copy-send fallbacks happened",
+      ram["dirty-sync-missed-zero-copy"],
+      `${ram["dirty-sync-missed-zero-copy"]} times`,
+    ),
   ];
+}
+
+/** What only a machine with processors has. */
+function throttleLines(info: MigrationInfo): string[] {
+  const line = (label: string, value: unknown, unit = "") => value === undefined ? [] : [`${label}: ${value}${unit}`];
+  return [
+    ...line("cpu throttle percentage", info["cpu-throttle-percentage"]),
+    ...line("dirty-limit throttle time", info["dirty-limit-throttle-time-per-round"], " us"),
+    ...line("dirty-limit ring full time", info["dirty-limit-ring-full-time"], " us"),
+    ...line("postcopy blocktime", info["postcopy-blocktime"]),
+    ...line("postcopy vcpu blocktime", info["postcopy-vcpu-blocktime"] && ranges(info["postcopy-vcpu-blocktime"])),
+  ];
+}
+
+/** A list as QEMU's string output visitor writes it: sorted, without doubles, runs as `1-3`. */
+function ranges(values: readonly number[]): string {
+  const runs: [first: number, last: number][] = [];
+  for (const value of [...new Set(values)].sort((a, b) => a - b)) {
+    const run = runs.at(-1);
+    if (run && run[1] === value - 1) run[1] = value;
+    else runs.push([value, value]);
+  }
+  return runs.map(([first, last]) => first === last ? `${first}` : `${first}-${last}`).join(",");
 }
 
 function xbzrleLines(stats: XbzrleStats): string[] {

@@ -10,7 +10,7 @@
  * @module
  */
 import { CommandError } from "../stream/errors.ts";
-import type { Command, Monitor } from "./command.ts";
+import type { Arguments, Command, Monitor } from "./command.ts";
 import type { FdTable } from "./fds.ts";
 import { isRefusal, runHmp } from "./hmp.ts";
 import { JsonFloat, type JsonItem, JsonStream, stringifyJson } from "./json.ts";
@@ -85,6 +85,7 @@ function findQmp(session: Session, name: string): Command {
  * @throws {CommandError} {TransportError} with QEMU's text and class
  */
 export async function runQmp(session: Session, name: string, args: unknown, options: QmpOptions): Promise<unknown> {
+  if (session.remote) return await session.remote.execute(name, args as Arguments, options.fd);
   const command = findQmp(session, name);
   const { arguments: schema } = command.qmp!;
   const shape = (typeof schema === "function" ? schema(session) : schema) ?? object();

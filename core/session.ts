@@ -14,10 +14,12 @@ import { EventStream } from "./events.ts";
 import { FdTable } from "./fds.ts";
 import { type AppliedGlobals, machineDefaults, type MigrationGlobals, readGlobals } from "./globals.ts";
 import { Incoming } from "./incoming.ts";
+import { type MigrationInfo, migrationInfo } from "./migration_info.ts";
 import { Outgoing } from "./outgoing.ts";
 import { ParameterValues } from "./parameter_values.ts";
 import type { HostLimits, RuleContext } from "./plugin.ts";
 import type { Registry } from "./registry.ts";
+import type { Remote } from "./remote.ts";
 import type { Transport, TransportContext } from "./transport.ts";
 
 /** The version the monitor answers with: that of the build whose texts it speaks. */
@@ -32,6 +34,12 @@ export const QEMU_VERSION: {
   micro: 2,
   package: "Debian 1:10.0.2+ds-2+deb13u1~bpo12+1",
 });
+
+/** What a session's outgoing role shows, whoever moves the bytes. */
+export type OutgoingRole = Pick<Outgoing, keyof Outgoing>;
+
+/** What a session's incoming role shows, whoever moves the bytes. */
+export type IncomingRole = Pick<Incoming, keyof Incoming>;
 
 /** What the console shows for a file: injected, since reports are a room of their own. */
 export type InspectHook = (path: string, session: Session) => Promise<string>;
@@ -98,9 +106,11 @@ export class Session {
   /** Names of the console's own connection, sets of the process. */
   readonly fds: FdTable = new FdTable();
   /** The role of a source. */
-  readonly outgoing: Outgoing;
+  readonly outgoing: OutgoingRole;
   /** The role of a destination. */
-  readonly incoming: Incoming;
+  readonly incoming: IncomingRole;
+  /** The machine is another process, and commands are run there. */
+  readonly remote: Remote | undefined = undefined;
   /** Measuring how fast the guest dirties memory. */
   readonly dirtyRate: DirtyRate;
   /** Format and size the next `x`, `xp`, `print` goes on with. */
@@ -173,10 +183,15 @@ export class Session {
     return this.#parameters.get(name);
   }
 
+  /** `query-migrate`. */
+  info(): MigrationInfo {
+    return migrationInfo(this);
+  }
+
   /** `migrate-set-capabilities`. @throws {CommandError} with QEMU's text; nothing is changed then */
   setCapabilities(changes: readonly CapabilityChange[], monitor?: Monitor): void {
     if (this.outgoing.running) throw new CommandError("There's a migration process in progress");
-    this.#capabilities.apply(changes, this.#surroundings(), (text) => monitor ? monitor.warn(text) : this.warn(text));
+    this.#capabilities.apply(changes, this.surroundings(), (text) => monitor ? monitor.warn(text) : this.warn(text));
   }
 
   /** `migrate-set-parameters`, types already checked. @throws {CommandError} with QEMU's text; nothing is changed then */
@@ -190,7 +205,7 @@ export class Session {
     const values = this.#registry.parameters.map(({ name }) => [name, this.parameter(name)] as const);
     this.#registry = registry;
     this.#capabilities = new CapabilitySet(registry.rules);
-    this.#capabilities.apply(on.map(({ name }) => ({ capability: name, state: true })), this.#surroundings(), () => {});
+    this.#capabilities.apply(on.map(({ name }) => ({ capability: name, state: true })), this.surroundings(), () => {});
     this.#parameters = new ParameterValues(registry.parameters, registry.parameterRules);
     for (const [name, value] of values) this.#parameters.preset(name, value);
   }
@@ -313,11 +328,12 @@ export class Session {
     Object.assign(this.#guest.globals, stream);
     this.#parameters.apply(parameters, () => false);
     if (capabilities.length > 0) {
-      this.#capabilities.apply(capabilities, this.#surroundings(), (text) => this.warn(text));
+      this.#capabilities.apply(capabilities, this.surroundings(), (text) => this.warn(text));
     }
   }
 
-  #surroundings(): Omit<RuleContext, "on" | "was"> {
+  /** What rules may look at beside the set of capabilities. */
+  protected surroundings(): Omit<RuleContext, "on" | "was"> {
     return {
       parameter: (name) => this.parameter(name),
       incoming: this.#runState === "inmigrate",

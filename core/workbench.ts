@@ -21,7 +21,7 @@ import { complete, type Completion } from "./help.ts";
 import { runHmp } from "./hmp.ts";
 import { parseJson } from "./json.ts";
 import { loadGuest } from "./load.ts";
-import { type MigrationInfo, migrationInfo } from "./migration_info.ts";
+import type { MigrationInfo } from "./migration_info.ts";
 import type { ParameterName, ParameterTypes } from "./parameters.ts";
 import type { HostLimits, Plugin } from "./plugin.ts";
 import { answerQmp, QmpConnection, type QmpReply, runQmp } from "./qmp.ts";
@@ -54,6 +54,11 @@ export interface WorkbenchOptions {
   readonly guest?: string;
   /** Where in that file the stream begins. */
   readonly offset?: number;
+  /**
+   * A running QEMU's monitor socket: PATH, unix:PATH or tcp:HOST:PORT. Then the machine is QEMU's, and nothing that describes
+   * one may be given.
+   */
+  readonly qmp?: string;
   /** Be a destination: a URI, or "defer" to wait for `migrate_incoming`. */
   readonly incoming?: string;
   /** `-S`: do not start the guest. */
@@ -154,6 +159,7 @@ export class AssembledWorkbench implements AsyncDisposable {
    */
   static async assemble(options: WorkbenchOptions, assembly: Assembly): Promise<AssembledWorkbench> {
     const plugins = [...assembly.plugins, ...options.plugins ?? []];
+    if (options.qmp !== undefined) return new this(await attach(options, plugins, assembly));
     const registry = combine(plugins, CORE_COMMANDS);
     const guest = options.guest === undefined
       ? modelGuest(options, assembly)
@@ -299,13 +305,13 @@ export class AssembledWorkbench implements AsyncDisposable {
 
   /** `query-migrate`. */
   info(): MigrationInfo {
-    return migrationInfo(this.session);
+    return this.session.info();
   }
 
   /** How far the outgoing migration is. */
   progress(): MigrationProgress {
     const { outgoing, guest } = this.session;
-    const total = guest.memory.totalBytes;
+    const total = this.session.remote?.ramBytes ?? guest.memory.totalBytes;
     const remaining = outgoing.status === "completed" ? 0 : Math.min(total, Math.max(0, outgoing.counters.remaining));
     return {
       percent: total === 0 ? 100 : (total - remaining) / total * 100,
@@ -367,6 +373,40 @@ export class AssembledWorkbench implements AsyncDisposable {
       throw error;
     }
   }
+}
+
+/** Options that describe a machine: QEMU has its own. */
+const MACHINE_OPTIONS = [
+  "ram",
+  "content",
+  "guest",
+  "incoming",
+  "stopped",
+  "accelerator",
+  "dirtyRing",
+  "globals",
+  "machine",
+  "name",
+  "uuid",
+  "onlyMigratable",
+  "blockers",
+  "host",
+] as const satisfies (keyof WorkbenchOptions)[];
+
+/** Attach to a running QEMU. */
+async function attach(
+  options: WorkbenchOptions,
+  plugins: readonly Plugin[],
+  assembly: Assembly,
+): Promise<Session> {
+  const other = MACHINE_OPTIONS.find((name) => options[name] !== undefined);
+  if (other) throw new CommandError(`Cannot use '${other}' with 'qmp': the machine is QEMU's`);
+  const { AttachedSession } = await import("./attached_session.ts");
+  return await AttachedSession.attach(options.qmp!, plugins, {
+    transports: assembly.transports,
+    inspect: options.inspect ?? assembly.inspect,
+    report: options.report,
+  });
 }
 
 /** The monitor of things done before there is one. */

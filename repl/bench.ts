@@ -92,7 +92,8 @@ export class Migrations {
     const { outgoing, incoming, guest } = this.#session;
     if (outgoing.status !== "none") {
       const { transferred, remaining, dirtySyncCount } = outgoing.counters;
-      const ram = { total: guest.memory.totalBytes, remaining, transferred, "dirty-sync-count": dirtySyncCount };
+      const total = this.#session.remote?.ramBytes ?? guest.memory.totalBytes;
+      const ram = { total, remaining, transferred, "dirty-sync-count": dirtySyncCount };
       return { status: outgoing.status, ram: dirtySyncCount > 0 ? ram : undefined };
     }
     if (incoming.status === "none") return {};

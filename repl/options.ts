@@ -36,6 +36,7 @@ Examples:
   miglab run save.hmp                             lines of a file; - is standard input
   miglab --incoming file:/tmp/vm.sav -e 'info status'
   miglab --guest vm.sav -e 'migrate_set_capability mapped-ram on' -e 'migrate file:new.sav'
+  miglab --qmp /run/vm.qmp                        the same console on a running QEMU
   miglab inspect vm.sav                           what a saved guest holds
   source <(miglab completions bash)               the Tab key in the shell
 
@@ -53,6 +54,7 @@ export function rootCommand() {
     .optionsGroup("Guest:")
     .option("--ram <size>", "RAM of the model guest; what comes in must then fit (default 256M)", sizeArgument)
     .option("--guest <file>", "begin with a saved guest instead of the model")
+    .option("--qmp <socket>", "drive a running QEMU by its monitor: PATH, unix:PATH or tcp:HOST:PORT")
     .option("-S, --stopped", "do not start the guest, as QEMU's -S")
     .option("--incoming <uri>", "be a destination: a URI such as unix:/tmp/m.sock, or defer")
     .option(...collected("--content <spec>", "what RAM holds: zero, pattern, random:N, file:PATH@ADDRESS"))
@@ -84,6 +86,7 @@ export type RootOptions = ReturnType<Root["opts"]>;
 const GUEST_OPTIONS: readonly string[] = [
   "ram",
   "guest",
+  "qmp",
   "stopped",
   "incoming",
   "content",
@@ -114,11 +117,24 @@ export function refuseOthers(root: Root, command: string): void {
  * @throws {UsageError} when two of them contradict each other
  */
 export function benchOptions(options: RootOptions): BenchOptions {
-  const { ram, guest, stopped, incoming, content, accel, plugin } = options;
+  const { ram, guest, qmp, stopped, incoming, content, accel, plugin } = options;
+  if (qmp !== undefined) {
+    const machine = {
+      "--ram": ram,
+      "--guest": guest,
+      "--stopped": stopped,
+      "--incoming": incoming,
+      "--content": content,
+      "--accel": accel,
+    };
+    for (const [flag, given] of Object.entries(machine)) {
+      if (given !== undefined) throw new UsageError(`option '--qmp' cannot be used with option '${flag}'`);
+    }
+  }
   if (guest !== undefined) {
     for (const [flag, given] of Object.entries({ "--ram": ram, "--content": content, "--incoming": incoming })) {
       if (given !== undefined) throw new UsageError(`option '--guest' cannot be used with option '${flag}'`);
     }
   }
-  return { ram, guest, stopped, incoming, content, accel, plugins: plugin };
+  return { ram, guest, qmp, stopped, incoming, content, accel, plugins: plugin };
 }

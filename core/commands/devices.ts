@@ -23,7 +23,12 @@ const balloon: Command = {
 };
 
 const infoBalloon: Command = {
-  hmp: { name: "info balloon", params: "", help: "show balloon information" },
+  hmp: {
+    name: "info balloon",
+    params: "",
+    help: "show balloon information",
+    format: ({ actual }: { actual: number }) => `balloon: actual=${Math.floor(actual / 2 ** 20)}\n`,
+  },
   qmp: { name: "query-balloon" },
   run() {
     throw noBalloon();

@@ -137,12 +137,22 @@ const cancelLimit: Command = {
   run: () => undefined,
 };
 
+/** QAPI DirtyLimitInfo. */
+interface VcpuLimit {
+  readonly "cpu-index": number;
+  readonly "limit-rate": number;
+  readonly "current-rate": number;
+}
+
 const infoLimit: Command = {
   hmp: {
     name: "info vcpu_dirty_limit",
     params: "",
     help: "show dirty page limit information of all vCPU",
-    format: () => "Dirty page limit not enabled!\n",
+    format: (limits: readonly VcpuLimit[]) =>
+      limits.length === 0 ? "Dirty page limit not enabled!\n" : limits.map((one) =>
+        `vcpu[${one["cpu-index"]}], limit rate ${one["limit-rate"]} (MB/s), current rate ${one["current-rate"]} (MB/s)\n`
+      ).join(""),
   },
   qmp: { name: "query-vcpu-dirty-limit" },
   run: () => [],

@@ -65,6 +65,7 @@ const queryYank: Command = {
 };
 
 const inspect: Command = {
+  local: true,
   hmp: {
     name: "inspect",
     params: "file",
@@ -79,6 +80,7 @@ const inspect: Command = {
 };
 
 const pluginLoad: Command = {
+  local: true,
   hmp: {
     name: "plugin_load",
     params: "module",

@@ -43,7 +43,7 @@ async function converse(context: Context): Promise<number> {
     terminal,
     history: new History(historyPath()),
     watch: await watchFor(context) ?? ((work) => work),
-    banner: options.quiet ? undefined : banner(tools.version, bench, options.guest, style),
+    banner: options.quiet ? undefined : banner(tools.version, bench, options.qmp ?? options.guest, style),
     events: options.events || options.verbose,
     verbose: options.verbose,
   });
@@ -52,9 +52,10 @@ async function converse(context: Context): Promise<number> {
 /** Two lines to begin with. */
 function banner(version: string, { session }: Bench, file: string | undefined, { bold, dim }: Style): string {
   const { configuration, memory } = session.guest;
-  const ram = memory.blocks.find(({ idstr }) => idstr === "pc.ram")?.usedLength ?? memory.totalBytes;
+  const ram = session.remote?.ramBytes ?? memory.blocks.find(({ idstr }) => idstr === "pc.ram")?.usedLength ??
+    memory.totalBytes;
   const what = session.options.incoming
-    ? "a destination that waits for migrate_incoming"
+    ? `${session.remote ? `${file}, ` : ""}a destination that waits for migrate_incoming`
     : `${file ?? "model guest"}, ${configuration.machine}, ${bytesText(ram)}`;
   return `${bold(`miglab ${version}`)}: ${what}, ${session.runState}\n` +
     dim("help lists the commands, Tab completes, Ctrl-D leaves");

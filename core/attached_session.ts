@@ -1,0 +1,359 @@
+/**
+ * A session whose machine is a running QEMU: the same commands, run there by their QMP names.
+ *
+ * What a session can be asked at once (is a capability on, how far is the migration) is a mirror here: filled when we
+ * attach, after each command that changes it, with each event, and several times a second while a migration is under way.
+ * Another client of the same QEMU may change things behind its back; commands always ask QEMU.
+ * @module
+ */
+import type { Guest, RunState } from "../guest/guest.ts";
+import { DEFAULT_GLOBALS } from "../guest/guest.ts";
+import { GuestMemory } from "../guest/memory.ts";
+import { CommandError } from "../stream/errors.ts";
+import { attachedRegistry, type QemuVocabulary, type SchemaInfo } from "./attached_registry.ts";
+import { AttachedIncoming, AttachedOutgoing } from "./attached_roles.ts";
+import { type CapabilityChange, CapabilitySet } from "./capabilities.ts";
+import type { Arguments, Command, Monitor } from "./command.ts";
+import { CORE_COMMANDS } from "./commands.ts";
+import { closeHeld } from "./fds.ts";
+import type { MigrationInfo } from "./migration_info.ts";
+import type { Plugin } from "./plugin.ts";
+import { QmpClient, type QmpClientOptions } from "./qmp_client.ts";
+import { combine, type Registry } from "./registry.ts";
+import type { Remote } from "./remote.ts";
+import { QEMU_VERSION, Session, type SessionOptions } from "./session.ts";
+import { atRest, type MigrationStatus } from "./status.ts";
+import type { HeldFd } from "./transport.ts";
+
+/** How often a migration under way is looked at. */
+const POLL_MS = 100;
+
+/** What may be given beside the address. */
+export type AttachOptions = Pick<SessionOptions, "transports" | "inspect" | "report"> & {
+  /** See {@link QmpClient.open}. */
+  readonly client?: QmpClientOptions;
+};
+
+/** Events behind which the run state is another. */
+const STATE_EVENTS = ["STOP", "RESUME", "SHUTDOWN", "POWERDOWN", "RESET", "SUSPEND", "WAKEUP", "GUEST_PANICKED"];
+
+/** What is asked of a QEMU before the first command. */
+interface Beginning {
+  readonly registry: Registry;
+  readonly guest: Guest;
+  readonly ramBytes: number;
+  readonly capabilities: readonly CapabilityChange[];
+  readonly parameters: Readonly<Record<string, unknown>>;
+  readonly runState: RunState;
+  readonly info: MigrationInfo;
+  readonly name?: string;
+  readonly globalsText: string;
+}
+
+/** A session attached to a running QEMU. */
+export class AttachedSession extends Session {
+  override readonly outgoing: AttachedOutgoing;
+  override readonly incoming: AttachedIncoming;
+  override readonly remote: RemoteQemu;
+  /** The connection. */
+  readonly client: QmpClient;
+  readonly #on = new Set<string>();
+  #values: Readonly<Record<string, unknown>> = {};
+  #info: MigrationInfo = {};
+  #following = false;
+  #leaving = false;
+
+  private constructor(client: QmpClient, beginning: Beginning, options: AttachOptions) {
+    const { registry, guest, runState, info } = beginning;
+    super({ ...options, registry, guest, incoming: runState === "inmigrate", name: beginning.name });
+    this.client = client;
+    this.outgoing = new AttachedOutgoing((name) => {
+      // what it has against that shows in the status
+      client.execute(name, undefined, { oob: false }).catch(() => {});
+    });
+    this.incoming = new AttachedIncoming();
+    this.remote = new RemoteQemu(this, beginning.ramBytes);
+    this.runState = runState;
+    this.#takeSettings(beginning.capabilities, beginning.parameters);
+    this.#takeGlobals(beginning.globalsText);
+    if (info.status && !atRest(info.status)) this.#follow();
+    this.took(info);
+    client.events.on((event) => {
+      this.events.pass(event);
+      if (STATE_EVENTS.includes(event.event)) this.#refreshState();
+    });
+    client.onLost((reason) => this.#lose(reason));
+  }
+
+  /**
+   * Attach.
+   * @param address PATH, unix:PATH or tcp:HOST:PORT
+   * @throws {TransportError} {CommandError} when nobody is there, or what is there is no QEMU
+   */
+  static async attach(address: string, plugins: readonly Plugin[], options: AttachOptions): Promise<AttachedSession> {
+    const client = await QmpClient.open(address, options.client);
+    try {
+      return new AttachedSession(client, await lookAround(client, combine(plugins, CORE_COMMANDS)), options);
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+  }
+
+  override on(capability: string): boolean {
+    return this.#on.has(capability);
+  }
+
+  override parameter(name: string): unknown {
+    return this.#values[name];
+  }
+
+  override info(): MigrationInfo {
+    return this.#info;
+  }
+
+  override extend(): never {
+    throw new CommandError("the machine is a running QEMU, which takes none");
+  }
+
+  /** Hang up; QEMU and what it is doing go on. */
+  override close(): Promise<void> {
+    this.#leaving = true;
+    this.client.close();
+    this.events.close();
+    return Promise.resolve();
+  }
+
+  /** `query-migrate` answered this. */
+  took(info: MigrationInfo): void {
+    this.#info = info;
+    (this.#role()).take(info);
+  }
+
+  /** A command has been carried out there: see to what it changed. */
+  async changed(name: string, args: Arguments): Promise<void> {
+    switch (name) {
+      case "migrate":
+      case "migrate-recover":
+        return this.#follow();
+      case "migrate-incoming":
+        return this.#follow(readsFile(args));
+      case "migrate-set-capabilities":
+      case "migrate-set-parameters":
+        return await this.refreshSettings();
+      case "human-monitor-command":
+        if (/^\s*migrate_set_/.test(String(args["command-line"]))) await this.refreshSettings();
+        return;
+      case "quit":
+        this.exitStatus ??= 0;
+    }
+  }
+
+  /** Ask for capabilities and parameters. */
+  async refreshSettings(): Promise<void> {
+    const [capabilities, parameters] = await Promise.all([
+      this.client.execute("query-migrate-capabilities"),
+      this.client.execute("query-migrate-parameters"),
+    ]);
+    this.#takeSettings(capabilities as CapabilityChange[], parameters as Record<string, unknown>);
+  }
+
+  /**
+   * What our own rules say to a request: the warnings QEMU gave on its stderr, and the hints QMP leaves out.
+   * @returns the refusal, if they refuse too
+   */
+  judge(changes: readonly CapabilityChange[], warn: (text: string) => void): CommandError | undefined {
+    const set = new CapabilitySet(this.registry.rules);
+    try {
+      set.apply([...this.#on].map((capability) => ({ capability, state: true })), this.surroundings(), () => {});
+      set.apply(changes, this.surroundings(), warn);
+      return undefined;
+    } catch (error) {
+      if (error instanceof CommandError) return error;
+      throw error;
+    }
+  }
+
+  /** A migration of that machine has begun, whichever way it goes. */
+  #role(): AttachedOutgoing | AttachedIncoming {
+    if (this.outgoing.running || this.outgoing.status !== "none") return this.outgoing;
+    return this.incoming.running || this.incoming.status !== "none" || this.runState === "inmigrate"
+      ? this.incoming
+      : this.outgoing;
+  }
+
+  #follow(fromFile = false): void {
+    const arriving = this.runState === "inmigrate";
+    if (arriving) this.incoming.begin(fromFile);
+    else this.outgoing.begin();
+    if (!this.#following) this.#watch(arriving ? this.incoming : this.outgoing);
+  }
+
+  async #watch(role: AttachedOutgoing | AttachedIncoming): Promise<void> {
+    this.#following = true;
+    try {
+      while (role.running && !this.#leaving) {
+        const info = await this.client.execute("query-migrate") as MigrationInfo;
+        const state = info.status && atRest(info.status) ? await this.client.execute("query-status") : undefined;
+        if (state) this.runState = (state as { status: RunState }).status;
+        this.#info = info;
+        role.take(info);
+        if (role.running) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      }
+    } catch (error) {
+      role.lose((error as Error).message);
+    } finally {
+      this.#following = false;
+    }
+  }
+
+  async #refreshState(): Promise<void> {
+    try {
+      this.runState = (await this.client.execute("query-status") as { status: RunState }).status;
+    } catch {
+      // the loss of the connection is told elsewhere
+    }
+  }
+
+  #takeSettings(capabilities: readonly CapabilityChange[], parameters: Readonly<Record<string, unknown>>): void {
+    this.#on.clear();
+    for (const { capability, state } of capabilities) if (state) this.#on.add(capability);
+    this.#values = parameters;
+  }
+
+  /** The head of `info migrate`: QMP has no word for it. */
+  #takeGlobals(text: string): void {
+    const value = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(text)?.[1];
+    const flag = (name: string, fallback: boolean) => (value(name) ?? (fallback ? "on" : "off")) === "on";
+    Object.assign(this.globals, {
+      storeGlobalState: flag("store-global-state", true),
+      onlyMigratable: flag("only-migratable", false),
+      sendConfiguration: flag("send-configuration", true),
+      sendSectionFooter: flag("send-section-footer", true),
+      sendSwitchoverStart: flag("send-switchover-start", true),
+      clearBitmapShift: Number(value("clear-bitmap-shift") ?? 18),
+    });
+  }
+
+  #lose(reason: string): void {
+    const text = `lost QEMU at ${this.client.address}: ${reason}`;
+    this.outgoing.lose(text);
+    this.incoming.lose(text);
+    if (!this.#leaving && this.exitStatus === undefined) this.toStderr(text);
+  }
+}
+
+/** The waist: QMP names to QEMU. */
+class RemoteQemu implements Remote {
+  readonly #session: AttachedSession;
+  readonly #ramBytes: number;
+  readonly fluent: boolean;
+
+  constructor(session: AttachedSession, ramBytes: number) {
+    this.#session = session;
+    this.#ramBytes = ramBytes;
+    const { major, minor } = session.client.greeting.version.qemu;
+    this.fluent = major === QEMU_VERSION.major && minor === QEMU_VERSION.minor;
+  }
+
+  get address(): string {
+    return this.#session.client.address;
+  }
+
+  get ramBytes(): number {
+    return this.#session.info().ram?.total ?? this.#ramBytes;
+  }
+
+  async run(command: Command, args: Arguments, monitor: Monitor): Promise<unknown> {
+    const { name } = command.qmp!;
+    if (name === "migrate-set-capabilities") return await this.#setCapabilities(args, monitor);
+    const { detach: _, ...rest } = args;
+    return await this.execute(name, name === "migrate" ? rest : args, monitor.takeFd());
+  }
+
+  async execute(name: string, args: Arguments, fd?: HeldFd): Promise<unknown> {
+    try {
+      const value = await this.#session.client.execute(name, args, { fd });
+      if (name === "query-migrate") this.#session.took(value as MigrationInfo);
+      await this.#session.changed(name, args);
+      return value;
+    } finally {
+      if (fd) closeHeld(fd);
+    }
+  }
+
+  async line(text: string): Promise<string> {
+    const out = await this.execute("human-monitor-command", { "command-line": text });
+    return String(out).replaceAll("\r\n", "\n");
+  }
+
+  /** QEMU decides; our rules add what it told only its stderr. */
+  async #setCapabilities(args: Arguments, monitor: Monitor): Promise<unknown> {
+    const judged = this.#session.judge(args.capabilities as CapabilityChange[], (text) => monitor.warn(text));
+    try {
+      return await this.execute("migrate-set-capabilities", args);
+    } catch (error) {
+      if (!(error instanceof CommandError) || judged?.message !== error.message) throw error;
+      throw new CommandError(error.message, judged.hint, error.errorClass);
+    }
+  }
+}
+
+/** What comes is in a file: QEMU answers nobody until it has read it. */
+function readsFile({ uri, channels }: Arguments): boolean {
+  if (typeof uri === "string") return uri.startsWith("file:");
+  return (channels as { addr?: { transport?: string } }[] | undefined)?.[0]?.addr?.transport === "file";
+}
+
+/** Ask for everything at once; QEMU answers in order. */
+async function lookAround(client: QmpClient, ours: Registry): Promise<Beginning> {
+  const ask = <T>(name: string, args?: Arguments) => client.execute(name, args) as Promise<T>;
+  const line = (text: string) => ask<string>("human-monitor-command", { "command-line": text });
+  const orElse = <T>(promise: Promise<T>, value: T) =>
+    promise.catch((error) => {
+      if (error instanceof CommandError) return value; // an older one, or no QEMU at all: without it then
+      throw error;
+    });
+  const [capabilities, parameters, status, info, name, machine, ram, schema, commands, help, infoHelp, migrate] =
+    await Promise.all([
+      ask<CapabilityChange[]>("query-migrate-capabilities"),
+      ask<Record<string, unknown>>("query-migrate-parameters"),
+      ask<{ status: RunState }>("query-status"),
+      ask<MigrationInfo & { status?: MigrationStatus }>("query-migrate"),
+      orElse(ask<{ name?: string }>("query-name"), {}),
+      orElse(ask<string>("qom-get", { path: "/machine", property: "type" }), ""),
+      orElse(ask<Record<string, number>>("query-memory-size-summary"), {}),
+      orElse(ask<SchemaInfo[]>("query-qmp-schema"), []),
+      orElse(ask<{ name: string }[]>("query-commands"), []),
+      orElse(line("help"), ""),
+      orElse(line("help info"), ""),
+      orElse(line("info migrate"), ""),
+    ]);
+  const vocabulary: QemuVocabulary = {
+    capabilities: capabilities.map(({ capability }) => capability),
+    schema,
+    help: help.replaceAll("\r\n", "\n"),
+    infoHelp: infoHelp.replaceAll("\r\n", "\n"),
+    commands: commands.map((one) => one.name),
+  };
+  return {
+    registry: attachedRegistry(ours, vocabulary),
+    guest: {
+      kind: "adopted",
+      configuration: { machine: machine.replace(/-machine$/, "") },
+      targetPageSize: 4096,
+      memory: new GuestMemory([]),
+      devices: [],
+      iterables: [],
+      ramSectionId: 0,
+      globals: { ...DEFAULT_GLOBALS },
+    },
+    ramBytes: (ram["base-memory"] ?? 0) + (ram["plugged-memory"] ?? 0),
+    capabilities,
+    parameters,
+    runState: status.status,
+    info,
+    name: name.name,
+    globalsText: migrate.replaceAll("\r\n", "\n"),
+  };
+}

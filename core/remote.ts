@@ -1,0 +1,34 @@
+/**
+ * The second backend behind the command table: a machine in another process.
+ *
+ *     HMP line --words--> hmp.toArguments --> remote.run(command, arguments) --QMP--> value --> hmp.format --> text
+ *     QMP JSON ----------------------------> remote.execute(name, arguments) --QMP--> value
+ *     a line nobody here knows ------------> remote.line(text) --human-monitor-command--> text
+ *
+ * @module
+ */
+import type { Arguments, Command, Monitor } from "./command.ts";
+import type { HeldFd } from "./transport.ts";
+
+/** What the command layers ask of it. */
+export interface Remote {
+  /** Where it is, for people: "/run/vm.qmp". */
+  readonly address: string;
+  /** Its monitor's texts are the ones written here: it is of the same release. */
+  readonly fluent: boolean;
+  /** Bytes of its RAM: the last migration's figure, else what the machine was given. */
+  readonly ramBytes: number;
+  /**
+   * Run a command of the table there.
+   * @throws {CommandError} {TransportError}
+   */
+  run(command: Command, args: Arguments, monitor: Monitor): Promise<unknown>;
+  /**
+   * Run whatever has this QMP name there; arguments go as they are.
+   * @param fd sent with it, and then closed here
+   * @throws {CommandError} {TransportError}
+   */
+  execute(name: string, args: Arguments, fd?: HeldFd): Promise<unknown>;
+  /** Run a line of its human monitor. @returns its text, lines ending in a line feed */
+  line(text: string): Promise<string>;
+}
