@@ -421,7 +421,7 @@ class Pass {
   #bitmapOf(block: IndexedBlock): void {
     const { source } = this.#decoder.reader;
     const { mapped } = block.entry;
-    if (!mapped || block.bitmap || !source.readAt || !source.size) return;
+    if (!mapped || block.bitmap || block.pages.pages >= PAGE_LIMIT || !source.readAt || !source.size) return;
     const { bitmapOffset, bitmapBytes } = mapped;
     if (bitmapOffset + bitmapBytes > source.size()) return;
     const bitmap = new Uint8Array(bitmapBytes);
