@@ -12,9 +12,13 @@ import type { StreamIndex } from "./stream_index.ts";
 export class ImageDevice {
   /** idstr of the section: "0000:00:01.1/ide". */
   readonly name: string;
+  /** Tells devices of one name apart. */
   readonly instanceId: number;
+  /** Version of its layout. */
   readonly version: number;
+  /** Id of its section in this stream. */
   readonly sectionId: number;
+  /** "full". */
   readonly type: SectionType;
   /** Of the body, in the file. */
   readonly offset: number;
@@ -29,6 +33,10 @@ export class ImageDevice {
   readonly #description: VmDescription | undefined;
   #walked: WalkedDevice | undefined;
 
+  /**
+   * A device that was found.
+   * @param source the stream, read again for the body where it can seek
+   */
   constructor(source: ByteSource, device: StreamIndex["devices"][number], description: VmDescription | undefined) {
     const { section } = device;
     this.name = section.name;

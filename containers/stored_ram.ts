@@ -66,7 +66,10 @@ export class StoredRam {
   #spanEnd = 0;
   readonly #delta: Uint8Array;
 
-  /** @param reopen gives the bytes once more where `source` cannot be read at any position */
+  /**
+   * Pages of an indexed stream.
+   * @param reopen gives the bytes once more where `source` cannot be read at any position
+   */
   constructor(
     source: ByteSource,
     index: StreamIndex,

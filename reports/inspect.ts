@@ -47,17 +47,27 @@ export interface InspectOptions {
 
 /** A block of the report. */
 export interface InspectBlock {
+  /** Name. */
   readonly id: string;
+  /** Used length. */
   readonly bytes: number;
+  /** Bytes of a target page. */
   readonly pageBytes: number;
+  /** Pages last sent as data. */
   readonly normalPages: number;
+  /** The others. */
   readonly zeroPages: number;
   /** Of `zeroPages`: never sent; left out when 0. */
   readonly missingPages?: number;
+  /** mapped-ram: of page 0, in the file. */
   readonly pagesOffset?: number;
+  /** mapped-ram: of the bitmap, in the file. */
   readonly bitmapOffset?: number;
+  /** Host page size, for blocks on huge pages. */
   readonly hostPageBytes?: number;
+  /** Guest-physical address (x-ignore-shared). */
   readonly address?: number | string;
+  /** Of the full content, with `hash`. */
   readonly sha256?: string;
   /** Pages that are data: `[first, count]`. */
   readonly pages?: readonly (readonly [number, number])[];
@@ -65,12 +75,19 @@ export interface InspectBlock {
 
 /** A device of the report. */
 export interface InspectDevice {
+  /** idstr of its section. */
   readonly name: string;
+  /** Tells devices of one name apart. */
   readonly instanceId: number;
+  /** Version of its layout. */
   readonly version: number;
+  /** Id of its section in this stream. */
   readonly sectionId: number;
+  /** Of the body, in the file. */
   readonly offset: number;
+  /** Of the body. */
   readonly bytes: number;
+  /** By name; 64-bit values that do not fit are decimal strings, bytes are hex. */
   readonly fields: PlainFields;
   /** Why `fields` is not all of it. */
   readonly problem?: string;
@@ -78,8 +95,11 @@ export interface InspectDevice {
 
 /** An internal snapshot of the report. */
 export interface InspectSnapshot {
+  /** Unique, a decimal number. */
   readonly id: string;
+  /** As given to savevm. */
   readonly name: string;
+  /** 0 for snapshots of the disk alone. */
   readonly vmStateBytes: number;
   /** ISO 8601, UTC. */
   readonly date: string;

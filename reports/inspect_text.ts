@@ -20,11 +20,17 @@ import type { InspectReport } from "./inspect.ts";
 
 /** Marks text; the functions of a plain style give their argument back. */
 export interface InspectStyle {
+  /** What the page is about, and headings. */
   readonly bold: (text: string) => string;
+  /** Hashes. */
   readonly dim: (text: string) => string;
+  /** An incomplete file. */
   readonly red: (text: string) => string;
+  /** A complete one. */
   readonly green: (text: string) => string;
+  /** Warnings and pages that are missing. */
   readonly yellow: (text: string) => string;
+  /** Bars. */
   readonly cyan: (text: string) => string;
 }
 
