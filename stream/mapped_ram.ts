@@ -16,6 +16,9 @@ import type { StreamReader } from "./reader.ts";
 import type { MappedRamHeader } from "./records.ts";
 import type { StreamWriter } from "./writer.ts";
 
+/** Pages of one block at most: 4 TiB of 4 KiB pages, a bitmap of 128 MiB. Bit arithmetic and memory stay within bounds. */
+const PAGE_LIMIT = 2 ** 30;
+
 /** Bytes of the bitmap of a block. */
 export function mappedBitmapBytes(usedLength: number, pageSize: number): number {
   return Math.ceil(Math.ceil(usedLength / pageSize) / 64) * 8;
@@ -82,6 +85,11 @@ export async function decodeMappedHeader(
   if (!plausible || (pageSize !== undefined && headerPageSize !== pageSize)) {
     fault("page size", 4, String(headerPageSize), String(pageSize ?? "a power of two from 1024 to 65536"), [
       `page outside of ramblock ${idstr} range`,
+    ]);
+  }
+  if (usedLength / headerPageSize > PAGE_LIMIT) {
+    fault("length", 0, `${usedLength / headerPageSize} pages`, `at most ${PAGE_LIMIT}`, [
+      'Unknown ramblock "", cannot accept migration',
     ]);
   }
   const bitmapOffset = reader.u64n();
