@@ -9,6 +9,7 @@
  * keeps nothing. A 16 GiB guest full of data takes 32 MiB.
  * @module
  */
+import { lastBit } from "../stream/mapped_ram.ts";
 
 /** Pages of one chunk. */
 const CHUNK = 4096;
@@ -123,6 +124,16 @@ export class PageIndex {
   /** Code of a page. */
   code(page: number): number {
     return this.#chunks.get(Math.floor(page / CHUNK))?.codes?.[page % CHUNK] ?? 0;
+  }
+
+  /** Behind the last page that was sent; 0 when none was. */
+  get sentEnd(): number {
+    let end = 0;
+    for (const [number, { sent }] of this.#chunks) {
+      const last = lastBit(sent);
+      if (last >= 0) end = Math.max(end, number * CHUNK + last + 1);
+    }
+    return end;
   }
 
   /** Whether a page was sent. */

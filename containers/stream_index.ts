@@ -122,6 +122,8 @@ export interface StreamIndex {
   readonly pageSize: number;
   /** Offset behind the last byte that was understood. */
   readonly end: number;
+  /** The last page record: those behind it that name no block are of the same. */
+  readonly lastPage?: { readonly block: string; readonly pageOffset: number };
 }
 
 /** How to read. */
@@ -168,6 +170,7 @@ class Pass {
   #dataPages = 0;
   #pageRecords = 0;
   #discarded = false;
+  #lastPage?: { readonly block: string; readonly pageOffset: number };
 
   constructor(source: ByteSource, options: StreamIndexOptions) {
     this.#options = options;
@@ -279,6 +282,7 @@ class Pass {
     const { count, dataAt, pageOffset, flags, block, pageSize, offset } = record;
     const perByte = 1 / pageSize;
     this.#pageRecords += count;
+    this.#lastPage = { block: record.blocks[block[count - 1]].idstr, pageOffset: pageOffset[count - 1] };
     for (let i = 0; i < count; i++) {
       const { pages } = this.#blocks[block[i]] ?? this.#blockAt(block[i], record.blocks[block[i]]);
       const page = pageOffset[i] * perByte;
@@ -474,6 +478,7 @@ class Pass {
       furtherChannels: this.#options.channels?.multifd ?? false,
       pageSize: ram.framing.pageSize,
       end: this.#end,
+      ...(this.#lastPage ? { lastPage: this.#lastPage } : {}),
     };
   }
 }

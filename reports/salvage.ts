@@ -1,0 +1,285 @@
+/**
+ * `salvage`: what a damaged or truncated file still holds, and a list of what is lost.
+ *
+ *     DIR/ram/NAME.raw             content of each block; lost pages are holes
+ *     DIR/devices/NAME.N.bin       body of each device section, NAME.N.json its fields
+ *     DIR/vmdescription.json       the description, where it is there
+ *     DIR/domain.xml               of a libvirt image
+ *     DIR/salvage.json, .txt       this report
+ *
+ * The directory appears when it is complete. Pages are as the file has them last: of a save that was cut short, a later copy
+ * may be what is missing.
+ * @module
+ */
+import * as fs from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { Breath, type LongWork } from "../containers/breath.ts";
+import { errorText, fileSource } from "../containers/file_source.ts";
+import { ImageDevice } from "../containers/image_device.ts";
+import { spool, startAt } from "../containers/sources.ts";
+import type { ByteSource } from "../stream/channel.ts";
+import { StreamError, TransportError } from "../stream/errors.ts";
+import type { Tables } from "../stream/tables.ts";
+import { openSeekable } from "./input.ts";
+import { findMappedBlocks, type MappedBlock, mappedBlockOf } from "./salvage_mapped.ts";
+import { type Damage, type Pieces, readPieces } from "./salvage_pieces.ts";
+import { type SalvagedBlock, salvageMapped, salvagePages, type SalvageTarget } from "./salvage_ram.ts";
+import { salvageText } from "./salvage_text.ts";
+
+/** How to salvage. */
+export interface SalvageOptions extends LongWork {
+  /** Where in the file the stream begins. Default 0. */
+  readonly offset?: number;
+  /** Codecs of plugins. */
+  readonly tables?: Partial<Tables>;
+}
+
+/** A device that was recovered. */
+export interface SalvagedDevice {
+  readonly name: string;
+  readonly instanceId: number;
+  readonly version: number;
+  /** Of the body, in the file. */
+  readonly offset: number;
+  readonly bytes: number;
+  /** Its bytes, in the directory. */
+  readonly file: string;
+  /** Why its fields are not all decoded. */
+  readonly problem?: string;
+}
+
+/** What was recovered and what was not: `salvage --json`. */
+export interface SalvageReport {
+  readonly path: string;
+  /** Size of the file. */
+  readonly bytes: number;
+  readonly machine: string | null;
+  /** Nothing is wrong with the file. */
+  readonly intact: boolean;
+  /** Where decoding stopped, and why. */
+  readonly damages: readonly Damage[];
+  readonly ram: readonly SalvagedBlock[];
+  readonly devices: readonly SalvagedDevice[];
+  readonly lost: {
+    /** Pages of all blocks. */
+    readonly pages: number;
+    /** Devices the description lists and the file does not hold any more; null: there is no description to tell. */
+    readonly devices: readonly { readonly name: string; readonly instanceId: number }[] | null;
+    /** What cannot be counted, each a sentence. */
+    readonly notes: readonly string[];
+  };
+}
+
+/**
+ * Recover what a file holds into a new directory.
+ * @param path      of the damaged file, "-" for standard input
+ * @param directory that does not exist yet, or is empty
+ * @throws {TransportError} when the file cannot be read, or the directory not be made
+ */
+export async function salvageImage(
+  path: string,
+  directory: string,
+  options: SalvageOptions = {},
+): Promise<SalvageReport> {
+  const opened = await open(path, options.offset ?? 0);
+  try {
+    const part = makePart(directory);
+    try {
+      const report = await new Salvage(path, opened, part, options).run();
+      if (fs.existsSync(directory)) fs.rmdirSync(directory);
+      fs.renameSync(part, directory);
+      return report;
+    } catch (error) {
+      fs.rmSync(part, { recursive: true, force: true });
+      throw error;
+    }
+  } finally {
+    opened.close();
+  }
+}
+
+interface Opened {
+  readonly source: ByteSource;
+  readonly xml?: string;
+  readonly notes: readonly string[];
+  readonly close: () => void;
+}
+
+/** The stream in the file; where the container is broken, the file itself. */
+async function open(path: string, offset: number): Promise<Opened> {
+  try {
+    const located = await openSeekable(path, { offset });
+    const problem = located.problem();
+    const notes = [...located.warnings, ...(problem ? [problem] : [])];
+    const { source, libvirt } = located;
+    const opened = { notes, ...(libvirt ? { xml: libvirt.xml } : {}) };
+    if (source.readAt && source.size) return { ...opened, source, close: () => located.close() };
+    const spooled = await spool(source);
+    const close = () => {
+      spooled.close();
+      located.close();
+    };
+    return { ...opened, source: spooled, close };
+  } catch (error) {
+    if (!(error instanceof StreamError) || path === "-") throw error;
+    const file = fileSource(path);
+    return { source: await startAt(file, offset), notes: [error.message], close: () => file.close() };
+  }
+}
+
+/** A directory beside the one that is wanted. */
+function makePart(directory: string): string {
+  try {
+    if (fs.existsSync(directory) && fs.readdirSync(directory).length > 0) {
+      throw new TransportError(`Could not make '${directory}': it is there and not empty`);
+    }
+    return fs.mkdtempSync(join(dirname(directory), `.${basename(directory).slice(0, 200)}.`));
+  } catch (error) {
+    if (error instanceof TransportError) throw error;
+    throw new TransportError(`Could not make '${directory}': ${errorText(error)}`, { cause: error });
+  }
+}
+
+class Salvage {
+  readonly #names = new Set<string>();
+  readonly #target: (room: string) => SalvageTarget;
+  readonly #breath: Breath;
+  readonly #notes: string[];
+
+  constructor(
+    readonly path: string,
+    readonly opened: Opened,
+    readonly directory: string,
+    readonly options: SalvageOptions,
+  ) {
+    this.#notes = [...opened.notes];
+    this.#breath = new Breath(opened.source.size!(), options);
+    this.#target = (room) => {
+      fs.mkdirSync(join(directory, room), { recursive: true });
+      return {
+        fileFor: (name) => `${room}/${this.#fileName(room, name)}`,
+        pathOf: (file) => join(directory, file),
+      };
+    };
+  }
+
+  async run(): Promise<SalvageReport> {
+    const { source, xml } = this.opened;
+    const { tables = {} } = this.options;
+    const found = await readPieces(source, tables, this.#breath);
+    const intact = found.damages.length === 0 && found.pieces.length === 1 && found.pieces[0].index.complete;
+    const mapped = await this.#mappedBlocks(found, intact);
+    const ram = mapped.length
+      ? await salvageMapped(source, mapped, this.#finished(found, mapped), this.#target("ram"), this.#breath)
+      : await salvagePages(found, tables, this.#target("ram"), intact, this.#breath);
+    const devices = this.#devices(found);
+    this.#doubts(found, mapped, ram, intact);
+    const report: SalvageReport = {
+      path: this.path,
+      bytes: source.size!(),
+      machine: found.pieces.map(({ index }) => index.configuration?.machine).find(Boolean) ?? null,
+      intact,
+      damages: found.damages,
+      ram,
+      devices,
+      lost: {
+        pages: ram.reduce((sum, { lostPages }) => sum + lostPages, 0),
+        devices: found.description
+          ? found.description.devices
+            .filter((one) => !devices.some((two) => two.name === one.name && two.instanceId === one.instanceId))
+            .map(({ name, instanceId }) => ({ name, instanceId }))
+          : null,
+        notes: this.#notes,
+      },
+    };
+    if (found.description) this.#write("vmdescription.json", this.#description(found));
+    if (xml) this.#write("domain.xml", xml);
+    this.#write("salvage.json", JSON.stringify(report, undefined, 2) + "\n");
+    this.#write("salvage.txt", salvageText(report));
+    return report;
+  }
+
+  /** Blocks at fixed offsets: those of the list, and where that is damaged those that can be found. */
+  async #mappedBlocks({ pieces }: Pieces, intact: boolean): Promise<MappedBlock[]> {
+    const { source } = this.opened;
+    const listed = pieces.flatMap(({ index }) => index.blocks)
+      .filter(({ entry }) => entry.mapped)
+      .map(({ entry }) => mappedBlockOf(source, entry));
+    const plain = pieces.some(({ index }) => index.blocks.some(({ pages }) => pages.sentPages > 0));
+    if (intact || plain) return listed;
+    const last = Math.max(source.start ?? 0, ...listed.map(({ pagesOffset, bytes }) => pagesOffset + bytes));
+    // the list of a damaged file may have ended early
+    const further = await findMappedBlocks(source, last > 0 && listed.length ? last : source.start ?? 0, this.#breath);
+    return [...listed, ...further.filter(({ id }) => !listed.some((block) => block.id === id))];
+  }
+
+  /** Bitmaps are written when ram ends: one that has a bit says that all were. */
+  #finished({ pieces }: Pieces, mapped: readonly MappedBlock[]): boolean {
+    const ended = pieces.some(({ index }) => index.sections.some(({ name, type }) => name === "ram" && type === "end"));
+    return ended || mapped.some(({ bitmap }) => bitmap?.some((byte) => byte !== 0));
+  }
+
+  #devices({ pieces, description }: Pieces): SalvagedDevice[] {
+    const target = this.#target("devices");
+    const seen = new Set<number>();
+    const devices: SalvagedDevice[] = [];
+    for (const { index, source } of pieces) {
+      for (const indexed of index.devices) {
+        const device = new ImageDevice(source, indexed, description ?? index.description);
+        const { name, instanceId, version, offset, bytes, problem } = device;
+        if (seen.has(offset)) continue;
+        seen.add(offset);
+        const file = target.fileFor(`${name}.${instanceId}.bin`);
+        fs.writeFileSync(target.pathOf(file), device.body(), { mode: 0o600 });
+        if (device.walk()) {
+          this.#write(file.replace(/\.bin$/, ".json"), JSON.stringify(device.fields, undefined, 2) + "\n");
+        }
+        devices.push({ name, instanceId, version, offset, bytes, file, ...(problem ? { problem } : {}) });
+      }
+    }
+    return devices;
+  }
+
+  /** What cannot be counted. */
+  #doubts(found: Pieces, mapped: readonly MappedBlock[], ram: readonly SalvagedBlock[], intact: boolean): void {
+    if (intact) return;
+    const { pieces, description, givenUp, blocks } = found;
+    const sections = pieces.flatMap(({ index }) => index.sections);
+    if (mapped.length && !this.#finished(found, mapped)) {
+      this.#notes.push(
+        "no bitmap was written: slots that are not zero were taken for pages, the others may be zero or lost",
+      );
+    } else if (!mapped.length && blocks.size && !sections.some(({ name, type }) => name === "ram" && type === "end")) {
+      this.#notes.push("the end of ram is missing: pages may be older than the guest's last");
+    }
+    if (!mapped.length && pieces.some(({ index }) => index.ramFormat === "multifd")) {
+      this.#notes.push("pages are on multifd channels, which this file does not hold");
+    }
+    if (!ram.length) this.#notes.push("no RAM block was found");
+    if (!description) this.#notes.push("the description is missing: which devices are lost cannot be told");
+    if (givenUp) this.#notes.push("the search was given up: too many damaged places");
+  }
+
+  #description({ description }: Pieces): string {
+    const { configurationText, devices, pageSize } = description!;
+    const configuration = configurationText ? `"configuration": ${configurationText}, ` : "";
+    return `{${configuration}"page_size": ${pageSize ?? 0}, "devices": [${
+      devices.map(({ text }) => text).join(", ")
+    }]}\n`;
+  }
+
+  #write(file: string, text: string): void {
+    fs.writeFileSync(join(this.directory, file), text, { mode: 0o600 });
+  }
+
+  /** Names of blocks and devices hold slashes, and come from a hostile file. */
+  #fileName(room: string, name: string): string {
+    const dot = room === "devices" ? name.slice(0, -4) : name;
+    const end = room === "devices" ? ".bin" : ".raw";
+    const plain = dot.replace(/[^\w@.:-]+/g, "_").replace(/^\.+/, "_").slice(0, 180) || "_";
+    let file = plain + end;
+    for (let n = 2; this.#names.has(`${room}/${file}`); n++) file = `${plain}~${n}${end}`;
+    this.#names.add(`${room}/${file}`);
+    return file;
+  }
+}

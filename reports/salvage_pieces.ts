@@ -1,0 +1,265 @@
+/**
+ * A damaged stream in pieces, each of which decodes: from the beginning to the first fault, then from each place where one
+ * can begin again to the next.
+ *
+ *     what a piece is read as = a header, a configuration and a list of blocks made here | the bytes from that place on
+ *
+ * So there is one decoder for whole streams and broken ones. Offsets are those in the file.
+ * @module
+ */
+import type { Breath } from "../containers/breath.ts";
+import { indexStream, type StreamIndex } from "../containers/stream_index.ts";
+import { bufferSink, type ByteSource } from "../stream/channel.ts";
+import { encodeConfiguration } from "../stream/configuration.ts";
+import * as C from "../stream/constants.ts";
+import * as encode from "../stream/encode.ts";
+import { StreamError } from "../stream/errors.ts";
+import type { Tables } from "../stream/tables.ts";
+import { findVmdescription, parseVmdescription, type VmDescription } from "../stream/vmdesc.ts";
+import { StreamWriter } from "../stream/writer.ts";
+import { findMappedBlocks } from "./salvage_mapped.ts";
+import { Scan, type ScanFind, type ScanKnowledge } from "./salvage_scan.ts";
+
+/** Pieces of a stream that are looked for at most. */
+const PIECE_LIMIT = 1024;
+/** Length of a block whose own is not known. */
+export const UNKNOWN_LENGTH = 2 ** 40;
+
+/** A part of the stream that decodes. */
+export interface Piece {
+  readonly index: StreamIndex;
+  /** Gives its bytes at their offsets in the file. */
+  readonly source: ByteSource;
+  /** Where it begins. */
+  readonly offset: number;
+  /** Block its first pages were taken for, though they name none and may be of another. */
+  readonly assumed?: string;
+}
+
+/** A place where decoding stopped. */
+export interface Damage {
+  readonly offset: number;
+  readonly message: string;
+}
+
+/** All that could be decoded. */
+export interface Pieces {
+  readonly pieces: readonly Piece[];
+  readonly damages: readonly Damage[];
+  readonly description?: VmDescription;
+  /** Lengths of the blocks; {@link UNKNOWN_LENGTH} where only pages of it were seen. */
+  readonly blocks: ReadonlyMap<string, number>;
+  readonly pageSize: number;
+  /** The search was given up: too many pieces. */
+  readonly givenUp: boolean;
+}
+
+/** Read what there is. @param source with `readAt` and `size`, standing where the stream begins */
+export async function readPieces(source: ByteSource, tables: Partial<Tables>, breath: Breath): Promise<Pieces> {
+  return await new PieceReader(source, tables, breath).read();
+}
+
+class PieceReader {
+  readonly #pieces: Piece[] = [];
+  readonly #damages: Damage[] = [];
+  readonly #blocks = new Map<string, number>();
+  readonly #description: VmDescription | undefined;
+  #pageSize = 4096;
+  #pageSizeKnown = false;
+  #ramId: number | undefined;
+  #lastPage: StreamIndex["lastPage"];
+  #lastEnd = 0;
+  #footers = true;
+  #mapped = false;
+
+  constructor(readonly source: ByteSource, readonly tables: Partial<Tables>, readonly breath: Breath) {
+    this.#description = describe(source);
+    if (this.#description?.pageSize) this.#pageSizeIs(this.#description.pageSize);
+  }
+
+  async read(): Promise<Pieces> {
+    const { source } = this;
+    let at = source.start ?? 0;
+    let whole = false;
+    try {
+      const index = await indexStream(source, { tables: this.tables });
+      const { targetPageBits } = index.configuration ?? {};
+      if (targetPageBits !== undefined) this.#pageSizeIs(1 << targetPageBits);
+      this.#mapped = index.configuration?.capabilities?.includes("mapped-ram") ?? false;
+      if (index.sections.length > 0) this.#footers = index.footers || index.sections.length === 1;
+      this.#take({ index, source, offset: at });
+      whole = index.complete;
+      at = index.end;
+    } catch (error) {
+      if (!(error instanceof StreamError)) throw error;
+      this.#damages.push({ offset: error.offset, message: error.message });
+    }
+    let tries = 0;
+    if (!whole) {
+      const scan = new Scan(source);
+      if (!this.#pieces.some(({ index }) => index.blocks.length)) {
+        const mapped = await findMappedBlocks(source, at, this.breath);
+        if (mapped.length) this.#mapped = true;
+        at = Math.max(at, ...mapped.map(({ pagesOffset, bytes }) => pagesOffset + bytes));
+      }
+      if (this.#mapped) at = Math.max(at, this.#behindMappedPages());
+      for (; tries < PIECE_LIMIT; tries++) {
+        const find = await scan.next(at, this.#knowledge(), () => this.breath.taken(0));
+        if (!find) break;
+        const piece = await this.#begin(find);
+        if (piece?.index.complete) break;
+        at = Math.max(find.offset + 1, piece?.index.end ?? 0);
+      }
+    }
+    return {
+      pieces: this.#pieces,
+      damages: this.#damages,
+      ...(this.#description ? { description: this.#description } : {}),
+      blocks: this.#blocks,
+      pageSize: this.#pageSize,
+      givenUp: tries === PIECE_LIMIT,
+    };
+  }
+
+  #pageSizeIs(pageSize: number): void {
+    this.#pageSize = pageSize;
+    this.#pageSizeKnown = true;
+  }
+
+  #knowledge(): ScanKnowledge {
+    return {
+      ...(this.#ramId !== undefined ? { ramId: this.#ramId } : {}),
+      pageSize: this.#pageSize,
+      blocks: this.#blocks,
+      devicesOnly: this.#mapped,
+      ...(this.#description ? { description: this.#description } : {}),
+    };
+  }
+
+  /** Behind the pages of the last block that is known: nothing of a mapped-ram stream stands in between. */
+  #behindMappedPages(): number {
+    const ends = this.#pieces.flatMap(({ index }) => index.blocks).map(({ entry }) => {
+      return entry.mapped ? entry.mapped.pagesOffset + entry.usedLength : 0;
+    });
+    return Math.max(0, ...ends);
+  }
+
+  /** Decode from a place on. @returns undefined when nothing came of it */
+  async #begin(find: ScanFind): Promise<Piece | undefined> {
+    const { offset, kind, block } = find;
+    if (block !== undefined && !this.#blocks.has(block)) this.#blocks.set(block, UNKNOWN_LENGTH);
+    const assumed = kind === "record" && block === undefined ? this.#lastPage?.block : undefined;
+    if (kind === "record" && (block ?? assumed) === undefined) return undefined;
+    const front = await this.#front(kind, assumed);
+    const source = behind(front, this.source, offset, this.#description !== undefined);
+    try {
+      const index = await indexStream(source, { tables: this.tables });
+      if (index.end <= offset) return undefined;
+      const doubtful = assumed !== undefined && !this.#goesOn(find);
+      const piece: Piece = { index, source, offset, ...(doubtful ? { assumed } : {}) };
+      this.#take(piece);
+      return piece;
+    } catch (error) {
+      if (error instanceof StreamError) return undefined;
+      throw error;
+    }
+  }
+
+  /** The pages that are missing fit into the bytes that are damaged: the same block, then. */
+  #goesOn({ offset, pageOffset = 0 }: ScanFind): boolean {
+    const missing = (pageOffset - this.#lastPage!.pageOffset) / this.#pageSize - 1;
+    const damaged = offset - this.#lastEnd;
+    // a record is of 9 bytes at least, and of a page and its head at most; marks and heads of sections come between
+    return missing >= 0 && missing * 9 <= damaged && damaged <= (missing + 1) * (this.#pageSize + 16) + 64;
+  }
+
+  #take(piece: Piece): void {
+    const { index, offset } = piece;
+    this.#pieces.push(piece);
+    const { fault } = index;
+    // the description lists devices of other pieces: that is no damage
+    if (fault && !(offset !== this.source.start && fault.offset >= index.end && index.end >= this.source.size!())) {
+      this.#damages.push({ offset: fault.offset, message: fault.message });
+    }
+    if (!this.#pageSizeKnown && index.blocks.length) this.#pageSize = index.pageSize;
+    const ram = index.sections.find(({ name, type }) => name === "ram" && (type === "start" || type === "full"));
+    if (ram && ram.headerOffset >= offset) this.#ramId = ram.id;
+    // where the list breaks off, what it said before is not to be trusted either
+    const broken = fault && ram && ram === index.sections.at(-1) && index.blocks.every(({ entry }) => !entry.mapped);
+    for (const { entry: { idstr, usedLength } } of index.blocks) {
+      const known = this.#blocks.get(idstr);
+      if (known === undefined || known === UNKNOWN_LENGTH) {
+        this.#blocks.set(idstr, broken ? UNKNOWN_LENGTH : usedLength);
+      }
+    }
+    this.#lastPage = index.lastPage ?? this.#lastPage;
+    this.#lastEnd = index.end;
+  }
+
+  /** What a decoder has to have seen before it can read on. */
+  async #front(kind: ScanFind["kind"], assumed: string | undefined): Promise<Uint8Array> {
+    const sink = bufferSink();
+    const writer = new StreamWriter(sink);
+    await encode.encodeHeader(writer);
+    if (!this.#mapped) {
+      await encodeConfiguration(writer, { machine: "", targetPageBits: Math.log2(this.#pageSize) });
+      if (kind !== "start") await this.#ramFront(writer, kind, assumed);
+    }
+    await writer.flush();
+    return sink.bytes();
+  }
+
+  async #ramFront(writer: StreamWriter, kind: ScanFind["kind"], assumed: string | undefined): Promise<void> {
+    // an id no section has, unless it is known
+    const sectionId = this.#ramId ?? 0xffffffff;
+    const ram = { sectionId, idstr: "ram", instanceId: 0, versionId: C.RAM_SAVE_VERSION };
+    await encode.encodeSection(writer, { type: "start", ...ram });
+    const total = [...this.#blocks.values()].reduce((sum, length) => sum + length, 0);
+    writer.u64(BigInt(total) | BigInt(C.RAM_SAVE_FLAG_MEM_SIZE));
+    for (const [idstr, usedLength] of this.#blocks) await encode.encodeRamBlock(writer, { idstr, usedLength });
+    await writer.room(1024);
+    writer.u64(C.RAM_SAVE_FLAG_EOS);
+    if (this.#footers) await encode.encodeFooter(writer, sectionId);
+    if (kind === "section") return;
+    if (kind === "record") await encode.encodeSection(writer, { type: "part", ...ram });
+    if (assumed === undefined) return;
+    // a delta of no bytes names the block and changes nothing
+    writer.u64(C.RAM_SAVE_FLAG_XBZRLE);
+    writer.str8(assumed);
+    writer.u8(1);
+    writer.u16(0);
+  }
+}
+
+/** The description, where the file still has one. */
+function describe(source: ByteSource): VmDescription | undefined {
+  try {
+    const found = findVmdescription(source, source.start);
+    return found && parseVmdescription(found.text);
+  } catch {
+    return undefined; // damaged, too
+  }
+}
+
+/** A source whose bytes before `offset` are `front`. Without `sized` nobody looks for a description at its end. */
+function behind(front: Uint8Array, file: ByteSource, offset: number, sized: boolean): ByteSource {
+  const start = offset - front.length;
+  let position = start;
+  const readAt = (view: Uint8Array, at: number) => {
+    if (at >= offset) return file.readAt!(view, at);
+    const n = Math.min(view.length, offset - at);
+    view.set(front.subarray(at - start, at - start + n));
+    return n < view.length ? n + file.readAt!(view.subarray(n), offset) : n;
+  };
+  return {
+    name: file.name,
+    start,
+    readAt,
+    read(view) {
+      const n = readAt(view, position);
+      position += n;
+      return n;
+    },
+    ...(sized ? { size: file.size!.bind(file) } : {}),
+  };
+}

@@ -1,0 +1,46 @@
+/**
+ * The account of `salvage` for people.
+ *
+ *     /tmp/vm.sav: damaged at 0x1f0312
+ *     pc.ram  16384 pages: 12011 recovered (801 with data), 4373 lost: 0x2eeb000-0x3ffffff
+ *     48 devices recovered, 2 lost: 0000:00:03.0/e1000 0, globalstate 0
+ *
+ * @module
+ */
+import { hex } from "../stream/errors.ts";
+import { printable } from "./inspect_text.ts";
+import type { SalvagedBlock } from "./salvage_ram.ts";
+import type { SalvageReport } from "./salvage.ts";
+
+/** Ranges and damages shown; the JSON has all. */
+const SHOWN = 8;
+
+/** Some lines, each ending in a line feed. */
+export function salvageText({ path, intact, damages, ram, devices, lost }: SalvageReport): string {
+  const lines = [`${printable(path)}: ${intact ? "nothing is wrong with it" : "damaged"}`];
+  for (const { offset, message } of damages.slice(0, SHOWN)) lines.push(`  ${hex(offset)}  ${printable(message)}`);
+  if (damages.length > SHOWN) lines.push(`  and ${damages.length - SHOWN} more places`);
+  for (const block of ram) lines.push(blockText(block));
+  const gone = lost.devices ?? [];
+  const names = gone.slice(0, SHOWN).map(({ name, instanceId }) => `${printable(name)} ${instanceId}`).join(", ");
+  lines.push(
+    `${devices.length} devices recovered` +
+      (lost.devices === null ? "" : `, ${gone.length} lost` + (gone.length ? `: ${names}` : "")) +
+      (gone.length > SHOWN ? ` and ${gone.length - SHOWN} more` : ""),
+  );
+  for (const note of lost.notes) lines.push(`note: ${printable(note)}`);
+  return lines.join("\n") + "\n";
+}
+
+function blockText(block: SalvagedBlock): string {
+  const { recoveredPages, dataPages, uncertainPages, lostPages, lost, pageBytes, lengthKnown } = block;
+  const pages = recoveredPages + lostPages;
+  const uncertain = uncertainPages ? `, ${uncertainPages} uncertain` : "";
+  const ranges = lost.slice(0, SHOWN).map(([first, count]) => {
+    return `${hex(first * pageBytes)}-${hex((first + count) * pageBytes - 1)}`;
+  });
+  const more = lost.length > SHOWN ? ", ..." : "";
+  return `${printable(block.block).padEnd(24)} ${pages} pages: ${recoveredPages} recovered (${dataPages} with data` +
+    `${uncertain}), ${lostPages} lost${ranges.length ? `: ${ranges.join(", ")}${more}` : ""}` +
+    (lengthKnown ? "" : " (its length is not known)");
+}
