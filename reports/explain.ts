@@ -7,8 +7,9 @@
  * is `opaque`. Memory stays bounded, and a mapped-ram file is entered anywhere without its pages being read.
  * @module
  */
-import { fileSource } from "../containers/file_source.ts";
-import { bufferSource, type ByteSource } from "../stream/channel.ts";
+import { LIBVIRT_HEADER_BYTES } from "../containers/libvirt.ts";
+import type { Located } from "../containers/locate.ts";
+import type { ByteSource } from "../stream/channel.ts";
 import { StreamDecoder } from "../stream/decode.ts";
 import { StreamError } from "../stream/errors.ts";
 import type { SectionRecord, StreamRecord } from "../stream/records.ts";
@@ -25,17 +26,18 @@ import {
   vmdescriptionLines,
 } from "./explain_frame.ts";
 import { type ExplainLine, member, RAW_LIMIT } from "./explain_lines.ts";
+import { libvirtLines } from "./explain_libvirt.ts";
 import { bitmapLines, blockLines, markLines, pageLines, type PageWish, slotLines, totalLines } from "./explain_ram.ts";
+import { type InputOptions, openSeekable, type ReportInput } from "./input.ts";
 
 export type { ExplainLine } from "./explain_lines.ts";
+export type { ReportInput } from "./input.ts";
 
 /** Longest body looked into behind a fault. */
 const BROKEN_LIMIT = 4 << 20;
 
 /** What to explain. */
-export interface ExplainOptions {
-  /** Where the stream begins in the file. Default 0. */
-  readonly offset?: number;
+export interface ExplainOptions extends InputOptions {
   /** Begin with the line that holds this offset of the file. */
   readonly at?: number;
   /** Most lines. Default: all. */
@@ -54,42 +56,31 @@ export interface ExplainOptions {
   readonly onProgress?: (bytes: number, total: number | undefined) => void;
 }
 
-/** What reports read: a path, "-" for standard input, bytes, or a source that stands where the stream begins. */
-export type ReportInput = string | Uint8Array | ByteSource;
-
-/** A source for a report, and how to give it back. */
-export function openSource(input: ReportInput, offset = 0): { source: ByteSource; close(): void } {
-  if (typeof input === "string") {
-    const file = fileSource(input, { start: offset });
-    return { source: file, close: () => file.close() };
-  }
-  const source = input instanceof Uint8Array ? bufferSource(input, { start: offset }) : input;
-  return { source, close: () => {} };
-}
-
 /**
  * Explain a stream, line after line.
- * @throws {TransportError} when the file cannot be opened or read; what is wrong with the bytes is in the lines
+ * @throws {TransportError} when the file cannot be opened or read; what is wrong with the stream is in the lines
+ * @throws {StreamError} when a container around the stream is broken
  */
 export async function* explainImage(
   input: ReportInput,
   options: ExplainOptions = {},
 ): AsyncGenerator<ExplainLine> {
-  const { source, close } = openSource(input, options.offset);
+  let left = options.limit ?? Infinity;
+  if (left <= 0) return;
+  const located = await openSeekable(input, options);
   try {
-    let left = options.limit ?? Infinity;
-    if (left <= 0) return;
-    for await (const line of new Explanation(source, options).lines()) {
+    for await (const line of new Explanation(located, options).lines()) {
       yield line;
       if (--left <= 0) return;
     }
   } finally {
-    close();
+    located.close();
   }
 }
 
 class Explanation {
   readonly #decoder: StreamDecoder;
+  readonly #located: Located;
   readonly #source: ByteSource;
   readonly #options: ExplainOptions;
   readonly #wish: PageWish;
@@ -106,7 +97,9 @@ class Explanation {
   #pieces = 0;
   #bitmap: Uint8Array | undefined;
 
-  constructor(source: ByteSource, options: ExplainOptions) {
+  constructor(located: Located, options: ExplainOptions) {
+    const { source } = located;
+    this.#located = located;
     this.#source = source;
     this.#options = options;
     this.#decoder = new StreamDecoder(source, options.tables?.sections ? { sections: options.tables.sections } : {});
@@ -118,7 +111,7 @@ class Explanation {
   async *lines(): AsyncGenerator<ExplainLine> {
     const { onProgress } = this.#options;
     const size = this.#source.size?.();
-    if (this.#end > 0) yield* this.#wanted(this.#opaque(0, this.#end, "in front of the stream"));
+    yield* this.#wanted(this.#front());
     try {
       for await (const record of this.#decoder.records()) {
         this.#enter(record);
@@ -133,6 +126,15 @@ class Explanation {
       this.#options.onFault?.(error);
       yield* this.#broken(error);
     }
+  }
+
+  /** What stands in front of the stream. Nothing does where it was unpacked: its offsets count from there. */
+  *#front(): Generator<ExplainLine> {
+    const { libvirt, streamOffset } = this.#located;
+    const start = this.#end;
+    const own = libvirt && start === streamOffset ? LIBVIRT_HEADER_BYTES + libvirt.dataBytes : 0;
+    if (start > own) yield* this.#opaque(0, start - own, "in front of the stream");
+    if (libvirt && own > 0) yield* libvirtLines(this.#source, start - own, libvirt);
   }
 
   /** Keep count of what a record opens. */

@@ -11,12 +11,14 @@
  * @module
  */
 import { openImage } from "../containers/image.ts";
+import { LIBVIRT_HEADER_BYTES } from "../containers/libvirt.ts";
+import type { Located } from "../containers/locate.ts";
 import { StreamDecoder, type StreamWarning } from "../stream/decode.ts";
 import { StreamError, UnsupportedError } from "../stream/errors.ts";
 import type { ConfigurationRecord, SectionRecord, StreamRecord } from "../stream/records.ts";
 import type { Tables } from "../stream/tables.ts";
-import { openSource, type ReportInput } from "./explain.ts";
 import { member } from "./explain_lines.ts";
+import { type InputOptions, openSeekable, type ReportInput } from "./input.ts";
 import { type DeviceVerdict, verifyAgainst } from "./verify_against.ts";
 import { CommandChecks } from "./verify_commands.ts";
 import { checkDevice } from "./verify_devices.ts";
@@ -59,9 +61,7 @@ export interface VerifyReport {
 }
 
 /** How to look. */
-export interface VerifyOptions {
-  /** Where the stream begins in the file. Default 0. */
-  readonly offset?: number;
+export interface VerifyOptions extends InputOptions {
   /** A QEMU program, or a file that `-dump-vmstate` wrote: will that one load it? */
   readonly against?: string;
   /** Codecs of plugins. */
@@ -75,20 +75,31 @@ export interface VerifyOptions {
  * @throws {TransportError} when the file cannot be opened or read; what is wrong with its bytes is in the report
  */
 export async function verifyImage(input: ReportInput, options: VerifyOptions = {}): Promise<VerifyReport> {
-  const { source, close } = openSource(input, options.offset);
+  let located: Located;
+  try {
+    located = await openSeekable(input, options);
+  } catch (error) {
+    if (!(error instanceof StreamError)) throw error;
+    return {
+      ok: false,
+      findings: [{ severity: "error", offset: error.offset, path: "container", message: error.message }],
+    };
+  }
   try {
     const pass = new Verification(
-      new StreamDecoder(source, {
+      new StreamDecoder(located.source, {
         ...(options.tables?.sections ? { sections: options.tables.sections } : {}),
         onWarning: (warning) => pass.warn(warning),
       }),
       options,
     );
+    pass.container(located);
     await pass.run();
+    pass.unpacked(located);
     const against = options.against === undefined ? undefined : await pass.against(options.against, input);
     return { ...pass.report(), ...(against ? { against } : {}) };
   } finally {
-    close();
+    located.close();
   }
 }
 
@@ -114,6 +125,8 @@ class Verification {
   #devices = 0;
   #eof: number | undefined;
   #fault: StreamError | undefined;
+  /** Where the header of an image labelled sparse stands. */
+  #sparse: number | undefined;
 
   constructor(decoder: StreamDecoder, options: VerifyOptions) {
     this.#decoder = decoder;
@@ -127,6 +140,28 @@ class Verification {
     if (this.#findings.length < FINDING_LIMIT) this.#findings.push({ severity, offset, path, message });
     else this.#more++;
   };
+
+  /** What is odd in front of the stream. */
+  container({ libvirt, warnings, source, streamOffset, compressions }: Located): void {
+    const at = libvirt && source.start === streamOffset ? streamOffset - LIBVIRT_HEADER_BYTES - libvirt.dataBytes : 0;
+    if (libvirt && !libvirt.complete) {
+      this.#add("error", at, "libvirt.magic", "the save was not completed: libvirt refuses such an image");
+    }
+    for (const text of warnings) {
+      if (!/did not complete/.test(text)) this.#add("warning", at, libvirt ? "libvirt" : "container", text);
+    }
+    if (libvirt?.format === "sparse" && compressions.length === 0) this.#sparse = at;
+  }
+
+  /** Why a layer around the stream ended early. */
+  unpacked(located: Located): void {
+    const problem = located.problem();
+    if (problem !== undefined) this.#add("error", this.#decoder.reader.offset, "container", problem);
+    const { mappedRam } = this.#decoder.ram.framing;
+    if (this.#sparse === undefined || mappedRam || this.#sections === 0) return;
+    const message = "labelled sparse, and pages are in the stream: libvirt cannot restore it, snapshot-revert can";
+    this.#add("warning", this.#sparse + 28, "libvirt.format", message);
+  }
 
   warn({ offset, text }: StreamWarning): void {
     this.#add("warning", offset, this.#place(text), text);
@@ -252,8 +287,12 @@ class Verification {
       });
     }
     const qemu = await readTarget(target, this.#configuration?.machine);
-    const { offset, tables } = this.#options;
-    const opening = openImage(input, { ...(offset !== undefined ? { offset } : {}), ...(tables ? { tables } : {}) });
+    const { offset, snapshot, tables } = this.#options;
+    const opening = openImage(input, {
+      ...(offset !== undefined ? { offset } : {}),
+      ...(snapshot !== undefined ? { snapshot } : {}),
+      ...(tables ? { tables } : {}),
+    });
     await using image = await opening.catch((error) => {
       if (error instanceof StreamError) return undefined; // said already
       throw error;
@@ -296,9 +335,12 @@ class Verification {
     if (/configuration|machine name|capabilit|page bits|UUID/i.test(text) && this.#sections === 0) {
       return "configuration";
     }
+    if (/^Cannot (read|end) package/.test(text)) return `commands[${Math.max(0, this.#commandCount - 1)}].bytes`;
     if (/command|package/.test(text)) return `commands[${this.#commandCount}]`;
     if (this.#eof !== undefined) return /behind the end/.test(text) ? "opaque" : "vmdescription";
-    if (/^Cannot read (section type|section header|instance)|^Cannot (accept|match) section/.test(text)) return next;
+    if (/^Cannot match section/.test(text)) return `${this.#path}.${/ version \d/.test(text) ? "version" : "idstr"}`;
+    if (/^Cannot read (section type|section header|instance)|^Cannot accept section/.test(text)) return next;
+    if (/^Cannot decode section ram/.test(text)) return `${next}.version`;
     if (!this.#section) return next;
     if (this.#section.idstr !== "ram") return this.#body;
     if (/^Cannot (read RAM record|place page|read (zero |XBZRLE )?page 0x)/.test(text)) {

@@ -177,7 +177,9 @@ export class RamChecks {
     if (!codec || dataLength[i] === 0) return;
     this.#scratch ??= new Uint8Array(pageSize);
     const refused = codec.apply(this.#scratch, bytes.subarray(dataAt[i], dataAt[i] + dataLength[i]));
-    if (refused) report(`malformed delta for ${which} (QEMU: ${refused})`);
+    if (!refused) return;
+    const said = `${refused}; Failed to decompress XBZRLE page at ${pageOffset[i].toString(16)}`;
+    report(`malformed delta for ${which} (QEMU: ${said})`);
   }
 
   mark({ word, flags, offset }: RamMarkRecord, body: string): void {
