@@ -7,12 +7,13 @@
 import config from "./deno.json" with { type: "json" };
 import type { Inspected, InspectRequest } from "./repl/commands/inspect.ts";
 import type { Bench, BenchOptions } from "./repl/bench.ts";
+import type { Machine } from "./repl/commands/save.ts";
 import { PLAIN } from "./repl/colour.ts";
 import { describeError, PROCESS_OUTPUT } from "./repl/output.ts";
 import { runProgram, type Tools } from "./repl/program.ts";
 
 /** What the program is built from. */
-export const TOOLS: Tools = { version: config.version, openBench, inspect };
+export const TOOLS: Tools = { version: config.version, openBench, attach, inspect };
 
 async function openBench({ content = [], accel, plugins = [], ...options }: BenchOptions): Promise<Bench> {
   const { DEFAULT_ASSEMBLY, parseContent, Workbench } = await import("./mod.ts");
@@ -35,6 +36,24 @@ async function openBench({ content = [], accel, plugins = [], ...options }: Benc
     }
     throw error;
   }
+}
+
+/** A running QEMU, for jobs. */
+async function attach(address: string): Promise<Machine> {
+  const [{ Workbench }, { parseSize }] = await Promise.all([import("./mod.ts"), import("./guest/size.ts")]);
+  const bench = await Workbench.open({ qmp: address });
+  const size = (text: string | undefined) => text === undefined ? undefined : parseSize(text);
+  return {
+    save: (path, { offset, maxBandwidth, xml, ...request }) =>
+      bench.save(path, {
+        ...request,
+        offset: size(offset),
+        maxBandwidth: size(maxBandwidth),
+        xml: xml === undefined ? undefined : Deno.readTextFileSync(xml),
+      }),
+    restore: (path, { offset, ...request }) => bench.restore(path, { ...request, offset: size(offset) }),
+    [Symbol.asyncDispose]: () => bench[Symbol.asyncDispose](),
+  };
 }
 
 async function inspect(path: string, request: InspectRequest): Promise<Inspected> {

@@ -13,11 +13,25 @@
  */
 import { readFileSync } from "node:fs";
 import { type Image, openImage as openWith, type OpenImageOptions } from "./containers/image.ts";
+import { encodeLibvirtFront } from "./containers/libvirt_writer.ts";
+import { readStreamHead } from "./containers/stream_head.ts";
+import { domainXml } from "./core/libvirt_domain.ts";
 import type { Plugin } from "./core/plugin.ts";
+import { type RestoredFile, restoreFromFile, type RestoreJobOptions } from "./core/restore_job.ts";
+import { type SavedFile, type SaveJobOptions, saveToFile } from "./core/save_job.ts";
 import type { ByteSource } from "./stream/channel.ts";
 import { combine as combinePlugins } from "./core/registry.ts";
+import {
+  explainImage as explainWith,
+  type ExplainLine,
+  type ExplainOptions,
+  type ReportInput,
+} from "./reports/explain.ts";
 import { inspectImage } from "./reports/inspect.ts";
+import { salvageImage as salvageWith, type SalvageOptions, type SalvageReport } from "./reports/salvage.ts";
 import { inspectText } from "./reports/inspect_text.ts";
+import { verifyImage as verifyWith, type VerifyOptions, type VerifyReport } from "./reports/verify.ts";
+import { whyFailed as whyWith, type WhyOptions, type WhyReport } from "./reports/why.ts";
 import type { Transport } from "./core/transport.ts";
 import { AssembledWorkbench, type Assembly, type WorkbenchOptions } from "./core/workbench.ts";
 import { backgroundSnapshot } from "./plugins/background_snapshot.ts";
@@ -42,6 +56,7 @@ import { rdmaTransport } from "./transports/rdma.ts";
 import { tcpTransport } from "./transports/tcp.ts";
 import { unixTransport } from "./transports/unix.ts";
 import { vsockTransport } from "./transports/vsock.ts";
+import { CommandError } from "./stream/errors.ts";
 
 /** Plugins every workbench has. */
 export const DEFAULT_PLUGINS: readonly Plugin[] = Object.freeze([
@@ -98,6 +113,46 @@ export async function openImage(
   return await openWith(input, { tables: combinePlugins(DEFAULT_PLUGINS).tables, ...options });
 }
 
+/**
+ * Name every byte of a saved guest, line after line: where it stands, what it is, and where the rule is written.
+ * @throws {TransportError} when the file cannot be opened or read
+ * @throws {StreamError} when a container around the stream is broken; what is wrong with the stream is in the lines
+ */
+export function explainImage(input: ReportInput, options: ExplainOptions = {}): AsyncGenerator<ExplainLine> {
+  return explainWith(input, { tables: combinePlugins(DEFAULT_PLUGINS).tables, ...options });
+}
+
+/**
+ * Hold a saved guest against every invariant of its format, and if asked against a QEMU that is to load it.
+ * @throws {TransportError} when the file cannot be opened or read; what is wrong with its bytes is in the report
+ */
+export async function verifyImage(input: ReportInput, options: VerifyOptions = {}): Promise<VerifyReport> {
+  return await verifyWith(input, { tables: combinePlugins(DEFAULT_PLUGINS).tables, ...options });
+}
+
+/**
+ * What a failed load points at in a file.
+ * @param error what QEMU or libvirt said, one or many lines
+ * @throws {TransportError} when the file cannot be opened or read
+ */
+export async function whyFailed(input: ReportInput, error: string, options: WhyOptions = {}): Promise<WhyReport> {
+  return await whyWith(input, error, { tables: combinePlugins(DEFAULT_PLUGINS).tables, ...options });
+}
+
+/**
+ * Recover what a damaged file holds into a new directory.
+ * @param path      of the file, "-" for standard input
+ * @param directory that does not exist yet, or is empty
+ * @throws {TransportError} when the file cannot be read, or the directory not be made
+ */
+export async function salvageImage(
+  path: string,
+  directory: string,
+  options: SalvageOptions = {},
+): Promise<SalvageReport> {
+  return await salvageWith(path, directory, { tables: combinePlugins(DEFAULT_PLUGINS).tables, ...options });
+}
+
 /** What {@link Workbench.open} puts together. */
 export const DEFAULT_ASSEMBLY: Assembly = Object.freeze<Assembly>({
   plugins: DEFAULT_PLUGINS,
@@ -119,7 +174,59 @@ export class Workbench extends AssembledWorkbench {
   static async open(options: WorkbenchOptions = {}): Promise<Workbench> {
     return await Workbench.assemble(options, DEFAULT_ASSEMBLY) as Workbench;
   }
+
+  /**
+   * Save the machine into a file in one call: settings changed and put back, the guest stopped unless it is to stay live, the
+   * file whole and on the disk, or not there.
+   * @throws {CommandError} {TransportError} why it did not work; the guest runs on if it ran
+   */
+  async save(path: string, options: WorkbenchSaveOptions = {}): Promise<SavedFile> {
+    const { format = "mapped-ram", xml, ...job } = options;
+    if (format !== "libvirt-sparse") return await saveToFile(this, path, { ...job, format });
+    if (job.offset !== undefined) throw new CommandError("A libvirt image says itself where its stream begins");
+    const { running } = await this.qmp("query-status") as { running: boolean };
+    const front = encodeLibvirtFront({
+      format: "sparse",
+      xml: xml ?? await domainXml(this),
+      wasRunning: running,
+    });
+    const unfinishedFront = front.slice();
+    unfinishedFront.set(new TextEncoder().encode("LibvirtQemudPart"));
+    return await saveToFile(this, path, { ...job, format: "mapped-ram", front, unfinishedFront });
+  }
+
+  /**
+   * Load a saved machine in one call; this one must wait for it (`incoming: "defer"`). Format, offset and capabilities are
+   * found in the file. What libvirt saved running is started.
+   * @throws {CommandError} {TransportError} {StreamError} why it did not work
+   */
+  async restore(path: string, options: WorkbenchRestoreOptions = {}): Promise<RestoredFile> {
+    const { offset, ...job } = options;
+    const head = await readStreamHead(path, offset);
+    if (head.compressions.length > 0) {
+      throw new CommandError(
+        `Cannot restore from a file packed with ${head.compressions.join(", ")}: convert it first`,
+      );
+    }
+    return await restoreFromFile(this, path, {
+      cont: head.libvirt?.wasRunning,
+      ...job,
+      offset: head.streamOffset,
+      capabilities: head.capabilities,
+    });
+  }
 }
+
+/** How {@link Workbench.save} saves. */
+export interface WorkbenchSaveOptions extends Omit<SaveJobOptions, "format" | "front" | "unfinishedFront"> {
+  /** "libvirt-sparse": mapped-ram behind libvirt's header. Default mapped-ram. */
+  readonly format?: SaveJobOptions["format"] | "libvirt-sparse";
+  /** Domain XML for libvirt. Left out: the least libvirt takes, made of what the machine tells. */
+  readonly xml?: string;
+}
+
+/** How {@link Workbench.restore} loads. */
+export type WorkbenchRestoreOptions = Omit<RestoreJobOptions, "capabilities">;
 
 export type {
   Image,
@@ -141,6 +248,44 @@ export type { InspectBlock, InspectDevice } from "./reports/inspect.ts";
 export type { InspectStyle } from "./reports/inspect_text.ts";
 export { inspectImage, type InspectOptions, type InspectReport } from "./reports/inspect.ts";
 export { inspectText, type InspectTextOptions } from "./reports/inspect_text.ts";
+export {
+  conversionProblems,
+  CONVERT_FORMATS,
+  type Converted,
+  type ConvertFormat,
+  convertImage,
+  type ConvertOptions,
+} from "./reports/convert.ts";
+export {
+  type BlockDifference,
+  type ConfigurationDifference,
+  type DeviceDifference,
+  diffImages,
+  type DiffOptions,
+  type DiffReport,
+  type FieldDifference,
+  type LayoutDifference,
+} from "./reports/diff.ts";
+export { diffText } from "./reports/diff_text.ts";
+export { extractBlock, type ExtractedBlock, extractRange } from "./reports/extract.ts";
+export { writeElfCore, type WrittenCore } from "./reports/elf.ts";
+export { type ArmCpu, type Cpu, cpuStates, type Segment, type X86Cpu } from "./reports/cpu_state.ts";
+export { type SalvageOptions, type SalvageReport } from "./reports/salvage.ts";
+export { salvageText } from "./reports/salvage_text.ts";
+export type { SalvagedDevice } from "./reports/salvage.ts";
+export type { SalvagedBlock } from "./reports/salvage_ram.ts";
+export type { Damage } from "./reports/salvage_pieces.ts";
+export { RefusedError } from "./reports/readable.ts";
+export type { LongWork } from "./containers/breath.ts";
+export type { ExplainLine, ExplainOptions, ReportInput } from "./reports/explain.ts";
+export { explainText } from "./reports/explain_text.ts";
+export type { InputOptions } from "./reports/input.ts";
+export type { Finding, Severity, VerifyOptions, VerifyReport } from "./reports/verify.ts";
+export type { DeviceVerdict } from "./reports/verify_against.ts";
+export { verifyText } from "./reports/verify_text.ts";
+export type { WhyFinding, WhyOptions, WhyPlace, WhyReport } from "./reports/why.ts";
+export { runIncoming, type RunOptions, type RunResult } from "./reports/why_run.ts";
+export { whyText } from "./reports/why_text.ts";
 export {
   AssembledWorkbench,
   type Assembly,
@@ -181,6 +326,10 @@ export { QmpClient, type QmpClientOptions, type QmpExecuteOptions, type QmpGreet
 export type { QmpWire } from "./core/qmp_wire.ts";
 export { type QmpServer, serveQmp } from "./core/qmp_server.ts";
 export { type LaunchOptions, Qemu } from "./core/qemu_launch.ts";
+export { type Forecast, forecast } from "./core/forecast.ts";
+export { type SavedFile, type SaveJobOptions, saveToFile } from "./core/save_job.ts";
+export { type RestoredFile, restoreFromFile, type RestoreJobOptions } from "./core/restore_job.ts";
+export { readStreamHead, type StreamHead } from "./containers/stream_head.ts";
 export { loadGuest } from "./core/load.ts";
 export { saveGuest } from "./core/save.ts";
 export type { LoadRequest, SaveObserver, SaveRequest } from "./core/dataplane.ts";

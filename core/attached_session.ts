@@ -260,6 +260,10 @@ class RemoteQemu implements Remote {
     return this.#session.client.address;
   }
 
+  get passesFds(): boolean {
+    return this.#session.client.passesFds;
+  }
+
   get ramBytes(): number {
     return this.#session.info().ram?.total ?? this.#ramBytes;
   }

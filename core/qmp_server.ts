@@ -38,7 +38,14 @@ export function serveQmp(session: Session, address: string): QmpServer {
   const transport = transportOf(place, session.transports);
   const nothing = { takeNamedFd: () => undefined, fdset: () => undefined, warn: () => {}, report: () => {} };
   const listener = transport.listen(place, nothing);
-  return new Server(session, listener, transport.format(listener.addresses?.[0] ?? place));
+  return new Server(session, listener, nameOf(listener.addresses?.[0] ?? place));
+}
+
+/** An address a client takes. */
+function nameOf(address: MigrateAddress): string {
+  if ("type" in address && address.type === "unix") return `unix:${address.path}`;
+  const { host, port } = address as { host: string; port: string };
+  return `tcp:${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 class Server implements QmpServer {

@@ -16,6 +16,8 @@ export interface Remote {
   readonly address: string;
   /** Its monitor's texts are the ones written here: it is of the same release. */
   readonly fluent: boolean;
+  /** Descriptors can go with commands. */
+  readonly passesFds: boolean;
   /** Bytes of its RAM: the last migration's figure, else what the machine was given. */
   readonly ramBytes: number;
   /**

@@ -303,7 +303,12 @@ export class AssembledWorkbench implements AsyncDisposable {
     return this.info();
   }
 
-  /** `query-migrate`. */
+  /** Descriptors can go with commands. */
+  get passesFds(): boolean {
+    return this.session.remote?.passesFds ?? true;
+  }
+
+  /** `query-migrate`; of an attached QEMU as last heard of, at most 100 ms ago while it migrates. */
   info(): MigrationInfo {
     return this.session.info();
   }

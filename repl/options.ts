@@ -96,7 +96,12 @@ const GUEST_OPTIONS: readonly string[] = [
 ] satisfies (keyof RootOptions)[];
 
 /** What commands that open a guest do not take after all. */
-const REFUSED: Readonly<Record<string, readonly string[]>> = { run: ["execute", "events"] };
+const REFUSED: Readonly<Record<string, readonly string[]>> = {
+  run: ["execute", "events"],
+  serve: ["execute", "events"],
+  save: GUEST_OPTIONS.filter((name) => name !== "qmp"),
+  restore: GUEST_OPTIONS.filter((name) => name !== "qmp"),
+};
 
 /** Whether an option of the root means something to a command. */
 export function takes(command: string, option: string): boolean {

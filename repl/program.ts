@@ -11,7 +11,10 @@ import { type Style, styleFor } from "./colour.ts";
 import { completionsCommand } from "./commands/completions.ts";
 import { consoleCommand } from "./commands/console.ts";
 import { type Inspect, inspectCommand } from "./commands/inspect.ts";
+import { restoreCommand } from "./commands/restore.ts";
 import { runCommand } from "./commands/run.ts";
+import { type Attach, saveCommand } from "./commands/save.ts";
+import { serveCommand } from "./commands/serve.ts";
 import { type Root, rootCommand, type RootOptions, UsageError } from "./options.ts";
 import { describeError, oneLine, type Output, ReaderGone } from "./output.ts";
 import { nearest } from "./similar.ts";
@@ -21,6 +24,7 @@ export interface Tools {
   /** "0.1.0". */
   readonly version: string;
   readonly openBench: OpenBench;
+  readonly attach: Attach;
   readonly inspect: Inspect;
 }
 
@@ -42,7 +46,15 @@ export interface Context {
 export type CommandModule = (root: Root, context: Context) => void;
 
 /** All commands, in the order of the help. */
-const COMMANDS: readonly CommandModule[] = [consoleCommand, runCommand, inspectCommand, completionsCommand];
+const COMMANDS: readonly CommandModule[] = [
+  consoleCommand,
+  runCommand,
+  inspectCommand,
+  saveCommand,
+  restoreCommand,
+  serveCommand,
+  completionsCommand,
+];
 
 /**
  * Run the program.

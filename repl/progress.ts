@@ -13,6 +13,8 @@ export interface MigrationFigures {
   readonly "error-desc"?: string;
   readonly "total-time"?: number;
   readonly ram?: Readonly<Record<string, number | bigint>>;
+  /** Said behind the rest. */
+  readonly note?: string;
 }
 
 /** Statuses in which a migration is under way (QEMU migration/migration.c migration_is_running, and the destination's). */
@@ -104,6 +106,7 @@ export class ProgressLine {
     const pass = Number(figures.ram["dirty-sync-count"] ?? 0);
     if (pass > 1) words.push(`pass ${pass}`);
     if (figures.status && figures.status !== "active") words.push(figures.status);
+    if (figures.note) words.push(figures.note);
     const percent = `${Math.floor(share * 100)}%`.padStart(4);
     const cells = Math.round(share * 20);
     const bar = `${this.label} [${"#".repeat(cells)}${" ".repeat(20 - cells)}]`;

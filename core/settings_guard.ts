@@ -1,0 +1,78 @@
+/**
+ * Capabilities and parameters set for one job and put back behind it, whoever owns them.
+ * @module
+ */
+import { CommandError, TransportError } from "../stream/errors.ts";
+import type { AssembledWorkbench } from "./workbench.ts";
+
+/** What a job needs. */
+export interface WantedSettings {
+  /** Others stay as they are. */
+  readonly capabilities: Readonly<Record<string, boolean>>;
+  /** Others stay as they are. */
+  readonly parameters: Readonly<Record<string, unknown>>;
+}
+
+/** Settings that were changed for a job. */
+export class SettingsGuard {
+  readonly #bench: AssembledWorkbench;
+  readonly #capabilities: { capability: string; state: boolean }[];
+  readonly #parameters: Record<string, unknown>;
+
+  private constructor(bench: AssembledWorkbench, before: WantedSettings) {
+    this.#bench = bench;
+    this.#capabilities = Object.entries(before.capabilities).map(([capability, state]) => ({ capability, state }));
+    this.#parameters = { ...before.parameters };
+  }
+
+  /**
+   * Set what is wanted. Names the machine does not know are left out where they were to be off.
+   * @throws {CommandError} when it lacks one that is needed, or a rule forbids it; everything is as before then
+   */
+  static async set(bench: AssembledWorkbench, wanted: WantedSettings): Promise<SettingsGuard> {
+    const now = await bench.qmp("query-migrate-capabilities") as { capability: string; state: boolean }[];
+    const values = await bench.qmp("query-migrate-parameters") as Record<string, unknown>;
+    const is = new Map(now.map(({ capability, state }) => [capability, state]));
+    const missing = Object.entries(wanted.capabilities).find(([name, state]) => state && !is.has(name));
+    if (missing) throw new CommandError(`This QEMU has no capability ${missing[0]}`);
+    const parameters = Object.entries(wanted.parameters).filter(([name, value]) => !same(values[name], value));
+    const unknown = parameters.find(([name]) => !(name in values));
+    if (unknown) throw new CommandError(`This QEMU has no parameter ${unknown[0]}`);
+    const capabilities = Object.entries(wanted.capabilities).filter(([name, state]) =>
+      is.has(name) && is.get(name) !== state
+    );
+    const guard = new SettingsGuard(bench, {
+      capabilities: Object.fromEntries(capabilities.map(([name]) => [name, is.get(name)!])),
+      parameters: Object.fromEntries(parameters.map(([name]) => [name, values[name]])),
+    });
+    try {
+      // off before on: what excludes each other is never on together
+      const changes = capabilities.map(([capability, state]) => ({ capability, state }));
+      if (changes.length > 0) await bench.qmp("migrate-set-capabilities", { capabilities: changes });
+      if (parameters.length > 0) await bench.qmp("migrate-set-parameters", Object.fromEntries(parameters));
+    } catch (error) {
+      await guard.restore();
+      throw error;
+    }
+    return guard;
+  }
+
+  /** Put everything back. A machine that is gone needs nothing. */
+  async restore(): Promise<void> {
+    const back: [name: string, args: Record<string, unknown>, any: boolean][] = [
+      ["migrate-set-parameters", this.#parameters, Object.keys(this.#parameters).length > 0],
+      ["migrate-set-capabilities", { capabilities: this.#capabilities }, this.#capabilities.length > 0],
+    ];
+    for (const [name, args, any] of back) {
+      try {
+        if (any) await this.#bench.qmp(name, args);
+      } catch (error) {
+        if (!(error instanceof TransportError)) throw error;
+      }
+    }
+  }
+}
+
+function same(a: unknown, b: unknown): boolean {
+  return typeof a === "object" ? JSON.stringify(a) === JSON.stringify(b) : a === b;
+}
