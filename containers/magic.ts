@@ -61,3 +61,8 @@ function startsWith(head: Uint8Array, magic: string): boolean {
   for (let i = 0; i < magic.length; i++) if (head[i] !== magic.charCodeAt(i)) return false;
   return true;
 }
+
+/** Whether content is something a stream can be found in. */
+export function holdsStream(content: Content): boolean {
+  return content === "qemu-stream" || content === "libvirt-save" || content === "qcow2" || isCompression(content);
+}

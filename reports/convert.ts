@@ -41,13 +41,15 @@ export interface ConvertOptions extends LongWork {
 
 /** What was written. */
 export interface Converted {
+  /** As it was asked for. */
   readonly format: ConvertFormat;
   /** Bytes of the new file, holes included. */
   readonly bytes: number;
   /** Where the stream begins in it; absent without a stream. */
   readonly streamOffset?: number;
-  /** Pages of data and zero pages; absent without a stream. */
+  /** Pages of data; absent without a stream. */
   readonly normalPages?: number;
+  /** Pages that are zero; absent without a stream. */
   readonly zeroPages?: number;
   /** What was left behind, each a sentence. */
   readonly left: readonly string[];

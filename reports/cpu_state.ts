@@ -12,8 +12,11 @@ import type { PlainFields, PlainValue } from "../stream/vmstate.ts";
 
 /** A segment register with its hidden part. */
 export interface Segment {
+  /** What the register shows. */
   readonly selector: number;
+  /** Address the segment begins at. */
   readonly base: bigint;
+  /** Last byte of the segment. */
   readonly limit: number;
   /** Second word of the descriptor, as QEMU keeps it. */
   readonly flags: number;
@@ -21,19 +24,27 @@ export interface Segment {
 
 /** An x86 processor. */
 export interface X86Cpu {
+  /** Tells processors apart. */
   readonly kind: "x86";
   /** rax rcx rdx rbx rsp rbp rsi rdi r8 .. r15 */
   readonly regs: readonly bigint[];
+  /** Instruction pointer. */
   readonly rip: bigint;
+  /** Flags. */
   readonly rflags: bigint;
   /** es cs ss ds fs gs */
   readonly segs: readonly Segment[];
+  /** Local descriptor table. */
   readonly ldt: Segment;
+  /** Task register. */
   readonly tr: Segment;
+  /** Global descriptor table. */
   readonly gdt: Segment;
+  /** Interrupt descriptor table. */
   readonly idt: Segment;
   /** cr0 .. cr4; cr1 is 0. */
   readonly cr: readonly bigint[];
+  /** IA32_KERNEL_GS_BASE. */
   readonly kernelGsBase: bigint;
   /** IA-32e mode was active (HF_LMA_MASK). */
   readonly longMode: boolean;
@@ -41,17 +52,23 @@ export interface X86Cpu {
 
 /** An Arm processor. */
 export interface ArmCpu {
+  /** Tells processors apart. */
   readonly kind: "arm";
   /** x0 .. x30 */
   readonly xregs: readonly bigint[];
+  /** Stack pointer of the current exception level; 0 in AArch32. */
   readonly sp: bigint;
+  /** Program counter. */
   readonly pc: bigint;
+  /** PSTATE; CPSR in AArch32. */
   readonly pstate: bigint;
   /** In AArch32 state: `xregs` are r0 .. r14. */
   readonly aarch32: boolean;
   /** Low and high half of v0 .. v31; empty without cpu/vfp. */
   readonly vregs: readonly bigint[];
+  /** Floating-point status. */
   readonly fpsr: number;
+  /** Floating-point control. */
   readonly fpcr: number;
 }
 

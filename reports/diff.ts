@@ -33,15 +33,21 @@ export interface DiffOptions extends LongWork {
 export interface ConfigurationDifference {
   /** "machine", "targetPageBits", "uuid", "capabilities", "complete". */
   readonly name: string;
+  /** Of the first; null where it says nothing. */
   readonly a: string | number | boolean | readonly string[] | null;
+  /** Of the second. */
   readonly b: string | number | boolean | readonly string[] | null;
 }
 
 /** The whole report: `diff --json`. */
 export interface DiffReport {
+  /** Nothing differs but what was to be ignored. */
   readonly equal: boolean;
+  /** What the streams say of themselves. */
   readonly configuration: readonly ConfigurationDifference[];
+  /** Device sections, in the order of the first. */
   readonly devices: readonly DeviceDifference[];
+  /** Blocks that differ. */
   readonly ram: readonly BlockDifference[];
 }
 

@@ -19,6 +19,7 @@ export interface FieldDifference {
   readonly path: string;
   /** The values, plain: bytes as hex, long ones from the first that differs. */
   readonly a: PlainValue;
+  /** As `a`, of the second. */
   readonly b: PlainValue;
   /** Bytes of a long value that are the same and not shown. */
   readonly at?: number;
@@ -26,6 +27,7 @@ export interface FieldDifference {
 
 /** A field, or a subsection with its fields, that one of the two has. */
 export interface LayoutDifference {
+  /** Field, or subsection. */
   readonly path: string;
   /** The one that has it. */
   readonly in: "a" | "b";
@@ -33,13 +35,17 @@ export interface LayoutDifference {
 
 /** A device that is not the same in both. */
 export interface DeviceDifference {
+  /** idstr of the section. */
   readonly name: string;
+  /** Tells devices of one name apart. */
   readonly instanceId: number;
   /** "added": only in the second; "removed": only in the first; "data": an iterable section. */
   readonly change: "added" | "removed" | "version" | "layout" | "fields" | "data";
   /** Versions of the section, where they differ. */
   readonly versions?: readonly [a: number, b: number];
+  /** Fields of both that have different values. */
   readonly fields?: readonly FieldDifference[];
+  /** What one of them has alone. */
   readonly layout?: readonly LayoutDifference[];
   /** Bytes of the body where no description says what they are, or of an iterable's data. */
   readonly bytes?: readonly [a: number, b: number];

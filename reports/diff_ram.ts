@@ -15,6 +15,7 @@ const RANGE_LIMIT = 1 << 16;
 
 /** A block that is not the same in both. Pages are counted in the smaller page of the two. */
 export interface BlockDifference {
+  /** QEMU's name. */
   readonly block: string;
   /** "added": only in the second; "removed": only in the first. */
   readonly change: "added" | "removed" | "length" | "pages";
@@ -24,9 +25,11 @@ export interface BlockDifference {
   readonly ranges: readonly (readonly [first: number, count: number])[];
   /** Runs that are not listed: there are too many. */
   readonly unlistedRanges?: number;
-  /** How many of them were zero in the first, are zero in the second, or are data in both. */
+  /** Changed pages that are zero in the first. */
   readonly filled: number;
+  /** Changed pages that are zero in the second. */
   readonly emptied: number;
+  /** Changed pages with data in both. */
   readonly rewritten: number;
   /** Used lengths, where they differ. */
   readonly bytes?: readonly [a: number, b: number];

@@ -7,7 +7,7 @@ import type { Image, ImageBlock } from "../containers/image.ts";
 import { createOutput } from "../containers/output_file.ts";
 import { MemoryFaultError } from "../stream/errors.ts";
 import { RamCopy } from "./ram_copy.ts";
-import { ramProblems, refuse } from "./readable.ts";
+import { ramProblems, refuse, RefusedError } from "./readable.ts";
 
 /** Bytes handed out at once. */
 const STEP = 1 << 20;
@@ -91,4 +91,19 @@ export function blockNamed(image: Image, id: string): ImageBlock {
   const names = image.ram.blocks.map(({ id }) => id);
   const there = names.length ? `the blocks are ${names.slice(0, 40).join(", ")}` : "there are none";
   throw new MemoryFaultError(`No RAM block is named ${JSON.stringify(id)}: ${there}`, id, 0);
+}
+
+/** The page that holds a byte. @throws {MemoryFaultError} when the block ends before */
+export function pageAt({ id, bytes, pageBytes }: ImageBlock, at: number): { offset: number; length: number } {
+  if (at >= bytes) {
+    throw new MemoryFaultError(`No page at 0x${at.toString(16)} of ${id}: it has 0x${bytes.toString(16)}`, id, at);
+  }
+  const offset = at - at % pageBytes;
+  return { offset, length: Math.min(pageBytes, bytes - offset) };
+}
+
+/** Domain XML of a libvirt image, with a line feed at its end. @throws {RefusedError} when the image is no such */
+export function domainXml({ libvirt }: Image): string {
+  if (!libvirt) throw new RefusedError("extract the domain's XML", ["this is no libvirt save image"]);
+  return libvirt.xml.endsWith("\n") ? libvirt.xml : libvirt.xml + "\n";
 }

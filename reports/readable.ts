@@ -44,8 +44,12 @@ export function streamProblems(image: Image): string[] {
 
 /** What was asked for cannot be done with this image. Nothing was written. */
 export class RefusedError extends Error {
+  /** Of the class, as for every error. */
   override name = "RefusedError";
-  /** @param problems every reason, each a sentence */
+  /**
+   * @param what     was asked for: "convert to elf"
+   * @param problems every reason, each a sentence
+   */
   constructor(what: string, readonly problems: readonly string[]) {
     super(`Cannot ${what}: ${problems.join("; ")}`);
   }

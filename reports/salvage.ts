@@ -32,15 +32,21 @@ export interface SalvageOptions extends LongWork {
   readonly offset?: number;
   /** Codecs of plugins. */
   readonly tables?: Partial<Tables>;
+  /** Told when the file was read and something is about to be written. */
+  readonly onWrite?: () => void;
 }
 
 /** A device that was recovered. */
 export interface SalvagedDevice {
+  /** idstr of the section. */
   readonly name: string;
+  /** Tells devices of one name apart. */
   readonly instanceId: number;
+  /** Version of its layout. */
   readonly version: number;
   /** Of the body, in the file. */
   readonly offset: number;
+  /** Of the body. */
   readonly bytes: number;
   /** Its bytes, in the directory. */
   readonly file: string;
@@ -50,16 +56,21 @@ export interface SalvagedDevice {
 
 /** What was recovered and what was not: `salvage --json`. */
 export interface SalvageReport {
+  /** As it was given. */
   readonly path: string;
   /** Size of the file. */
   readonly bytes: number;
+  /** Versioned machine name; null where that is lost. */
   readonly machine: string | null;
   /** Nothing is wrong with the file. */
   readonly intact: boolean;
   /** Where decoding stopped, and why. */
   readonly damages: readonly Damage[];
+  /** Blocks with any page or a known length. */
   readonly ram: readonly SalvagedBlock[];
+  /** Devices that were recovered. */
   readonly devices: readonly SalvagedDevice[];
+  /** What was not. */
   readonly lost: {
     /** Pages of all blocks. */
     readonly pages: number;
@@ -83,9 +94,12 @@ export async function salvageImage(
 ): Promise<SalvageReport> {
   const opened = await open(path, options.offset ?? 0);
   try {
+    const breath = new Breath(opened.source.size!(), options);
+    const found = await readPieces(opened.source, options.tables ?? {}, breath);
+    options.onWrite?.();
     const part = makePart(directory);
     try {
-      const report = await new Salvage(path, opened, part, options).run();
+      const report = await new Salvage(path, opened, part, options.tables ?? {}, breath).write(found);
       if (fs.existsSync(directory)) fs.rmdirSync(directory);
       fs.renameSync(part, directory);
       return report;
@@ -150,10 +164,11 @@ class Salvage {
     readonly path: string,
     readonly opened: Opened,
     readonly directory: string,
-    readonly options: SalvageOptions,
+    readonly tables: Partial<Tables>,
+    breath: Breath,
   ) {
     this.#notes = [...opened.notes];
-    this.#breath = new Breath(opened.source.size!(), options);
+    this.#breath = breath;
     this.#target = (room) => {
       fs.mkdirSync(join(directory, room), { recursive: true });
       return {
@@ -163,10 +178,9 @@ class Salvage {
     };
   }
 
-  async run(): Promise<SalvageReport> {
+  async write(found: Pieces): Promise<SalvageReport> {
     const { source, xml } = this.opened;
-    const { tables = {} } = this.options;
-    const found = await readPieces(source, tables, this.#breath);
+    const { tables } = this;
     const intact = found.damages.length === 0 && found.pieces.length === 1 && found.pieces[0].index.complete;
     const mapped = await this.#mappedBlocks(found, intact);
     const ram = mapped.length

@@ -38,7 +38,9 @@ export interface Piece {
 
 /** A place where decoding stopped. */
 export interface Damage {
+  /** In the file. */
   readonly offset: number;
+  /** What is wrong, one line. */
   readonly message: string;
 }
 

@@ -22,12 +22,15 @@ const LENGTH_LIMIT = 2 ** 44;
 
 /** What became of a block. Pages are counted in `pageBytes`. */
 export interface SalvagedBlock {
+  /** QEMU's name. */
   readonly block: string;
   /** Raw content, in the directory; what is lost reads as zero. */
   readonly file: string;
+  /** Used length. */
   readonly bytes: number;
   /** False: the list of blocks is damaged, and this is as far as pages were found. */
   readonly lengthKnown: boolean;
+  /** Bytes of a page. */
   readonly pageBytes: number;
   /** Pages that are as the file has them last, zero ones among them. */
   readonly recoveredPages: number;
@@ -35,6 +38,7 @@ export interface SalvagedBlock {
   readonly dataPages: number;
   /** Of those, the ones that may belong elsewhere, or lack an earlier change. */
   readonly uncertainPages: number;
+  /** Pages that the file does not hold. */
   readonly lostPages: number;
   /** Runs of lost pages. */
   readonly lost: readonly (readonly [first: number, count: number])[];

@@ -1,0 +1,66 @@
+/**
+ * `miglab diff A B`: what is not the same in two saved guests.
+ * @module
+ */
+import { type FileWork, fileWork, repeatable } from "../file_work.ts";
+import { sizeArgument } from "../options.ts";
+import type { CommandModule } from "../program.ts";
+
+/** What is asked for. */
+export interface DiffRequest {
+  /** Patterns of what does not count. */
+  readonly ignore?: readonly string[];
+  /** Compare RAM's content too. */
+  readonly ram: boolean;
+  /** Where the streams begin: sizes. */
+  readonly offsetA?: string;
+  readonly offsetB?: string;
+  readonly plugins?: readonly string[];
+}
+
+/** What came out. */
+export interface Diffed {
+  /** The value of `--json`. */
+  readonly report: { readonly equal: boolean };
+  /** Lines for people; "" when nothing differs. */
+  text(): string;
+}
+
+/** Compares two files. */
+export type Diff = (a: string, b: string, request: DiffRequest, work: FileWork) => Promise<Diffed>;
+
+const DETAILS = `
+The files may be of different formats; how a guest travels is no difference. Exit status 0: equal, 1: not.
+
+--ignore PATTERN leaves out, with * and ? as in file names:
+  timers                 clocks, time stamps, timers
+  e1000                  a device; 0000:00:03.0/e1000 for one of several
+  cpu:env.xmm_regs*      a field of a device; :env.tsc* of any
+  ram:0000:00:02.0/*     RAM blocks
+  machine                a line of the configuration
+
+Examples:
+  miglab diff before.sav after.sav
+  miglab diff --ignore timers --ignore cpu vm.sav saved.img
+  miglab diff --json a.sav b.sav | jq '.ram[] | {block, changedPages}'`;
+
+/** Declares `diff`. */
+export const diffCommand: CommandModule = (root, context) => {
+  root.command("diff")
+    .summary("what differs between two saved guests")
+    .description("Print what differs between two saved guests: configuration, devices and their fields, pages of RAM.")
+    .argument("<a>", "a saved guest")
+    .argument("<b>", "another")
+    .option("--ignore <pattern>", "what does not count; repeatable", repeatable)
+    .option("--no-ram", "leave the content of RAM alone")
+    .option("--offset-a <bytes>", "where in A the stream begins", sizeArgument)
+    .option("--offset-b <bytes>", "where in B the stream begins", sizeArgument)
+    .addHelpText("after", DETAILS)
+    .action(async (a, b, options) => {
+      await fileWork(root, context, "diff", a, async (work) => {
+        const { report, text } = await context.tools.diff(a, b, { ...options, plugins: root.opts().plugin }, work);
+        context.output.out(context.options().json ? JSON.stringify(report) + "\n" : text());
+        if (!report.equal) context.finish(1);
+      });
+    });
+};
