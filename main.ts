@@ -5,7 +5,10 @@
  * @module
  */
 import config from "./deno.json" with { type: "json" };
+import type { ExplainedLine, ExplainRequest } from "./repl/commands/explain.ts";
 import type { Inspected, InspectRequest } from "./repl/commands/inspect.ts";
+import type { Verified, VerifyRequest } from "./repl/commands/verify.ts";
+import type { Explained, WhyRequest } from "./repl/commands/why.ts";
 import type { Bench, BenchOptions } from "./repl/bench.ts";
 import type { Machine } from "./repl/commands/save.ts";
 import { PLAIN } from "./repl/colour.ts";
@@ -13,7 +16,7 @@ import { describeError, PROCESS_OUTPUT } from "./repl/output.ts";
 import { runProgram, type Tools } from "./repl/program.ts";
 
 /** What the program is built from. */
-export const TOOLS: Tools = { version: config.version, openBench, attach, inspect };
+export const TOOLS: Tools = { version: config.version, openBench, attach, inspect, explain, verify, why };
 
 async function openBench({ content = [], accel, plugins = [], ...options }: BenchOptions): Promise<Bench> {
   const { DEFAULT_ASSEMBLY, parseContent, Workbench } = await import("./mod.ts");
@@ -83,6 +86,94 @@ async function inspect(path: string, request: InspectRequest): Promise<Inspected
       return sections ? `${text}\n${detail.sectionsText(report)}` : text;
     },
     [Symbol.asyncDispose]: () => image[Symbol.asyncDispose](),
+  };
+}
+
+/** Codecs of the default plugins and of those named. */
+async function tablesWith(plugins: readonly string[] = []) {
+  const { combine, DEFAULT_ASSEMBLY, DEFAULT_PLUGINS } = await import("./mod.ts");
+  return combine([...DEFAULT_PLUGINS, ...await Promise.all(plugins.map(DEFAULT_ASSEMBLY.importPlugin!))]).tables;
+}
+
+async function* explain(path: string, request: ExplainRequest): AsyncGenerator<ExplainedLine, string | undefined> {
+  const { offset, at, address, pages, plugins, ...rest } = request;
+  const [{ explainImage }, { explainJson, explainText }, { parsePlace, resolvePhysical }, { parseSize }] = await Promise
+    .all([
+      import("./reports/explain.ts"),
+      import("./reports/explain_text.ts"),
+      import("./reports/place.ts"),
+      import("./guest/size.ts"),
+    ]);
+  const tables = await tablesWith(plugins);
+  const where = { offset: offset === undefined ? 0 : parseSize(offset), snapshot: rest.snapshot };
+  let place = at === undefined ? undefined : parsePlace(at);
+  if (address !== undefined) {
+    const { openImage } = await import("./containers/image.ts");
+    await using image = await openImage(path, { ...where, tables });
+    place = resolvePhysical(image, parseSize(address));
+    if (place === undefined) return `no RAM block is known to be at guest-physical ${address}`;
+  }
+  const page = typeof place === "object" ? place : undefined;
+  let fault: Error | undefined;
+  let lines = 0;
+  for await (
+    const line of explainImage(path, {
+      ...rest,
+      ...where,
+      ...(typeof place === "number" ? { at: place } : {}),
+      ...(page ? { page } : {}),
+      pages: pages ? "each" : "runs",
+      tables,
+      onFault: (error) => fault = error,
+    })
+  ) {
+    lines++;
+    yield { json: explainJson(line), text: (style) => explainText(line, style) };
+  }
+  if (page && lines === 0) {
+    return `nothing holds page 0x${page.offset.toString(16)} of ${page.block}: it counts as zero`;
+  }
+  return fault?.message;
+}
+
+async function verify(path: string, request: VerifyRequest): Promise<Verified> {
+  const { offset, plugins, ...options } = request;
+  const [{ verifyImage }, { verifyText }, { parseSize }] = await Promise.all([
+    import("./reports/verify.ts"),
+    import("./reports/verify_text.ts"),
+    import("./guest/size.ts"),
+  ]);
+  const report = await verifyImage(path, {
+    ...options,
+    offset: offset === undefined ? 0 : parseSize(offset),
+    tables: await tablesWith(plugins),
+  });
+  return { report, text: (style) => verifyText(path === "-" ? "standard input" : path, report, style) };
+}
+
+async function why(path: string, request: WhyRequest): Promise<Explained> {
+  const { offset, plugins, error, qemu, args = [], timeout, snapshot } = request;
+  const [{ whyFailed }, { whyText }, { parseSize }] = await Promise.all([
+    import("./reports/why.ts"),
+    import("./reports/why_text.ts"),
+    import("./guest/size.ts"),
+  ]);
+  const where = { offset: offset === undefined ? 0 : parseSize(offset) };
+  let said = error ?? "";
+  if (qemu !== undefined) {
+    const { runIncoming } = await import("./reports/why_run.ts");
+    const limit = timeout === undefined ? {} : { timeoutMs: timeout * 1000 };
+    const result = await runIncoming(qemu, path, { args, ...where, ...limit });
+    said = result.said;
+    if (result.loaded) return { report: { loaded: true, said }, known: true, text: () => `${said}It loads.\n` };
+  }
+  const report = await whyFailed(path, said, { ...where, snapshot, tables: await tablesWith(plugins) });
+  const shown = qemu === undefined ? report : { loaded: false, said, ...report };
+  const text = qemu === undefined ? "" : said.trimEnd() + "\n\n";
+  return {
+    report: shown,
+    known: report.findings.length > 0,
+    text: (style) => text + whyText(report, style),
   };
 }
 

@@ -10,11 +10,14 @@ import type { OpenBench } from "./bench.ts";
 import { type Style, styleFor } from "./colour.ts";
 import { completionsCommand } from "./commands/completions.ts";
 import { consoleCommand } from "./commands/console.ts";
+import { type Explain, explainCommand } from "./commands/explain.ts";
 import { type Inspect, inspectCommand } from "./commands/inspect.ts";
 import { restoreCommand } from "./commands/restore.ts";
 import { runCommand } from "./commands/run.ts";
 import { type Attach, saveCommand } from "./commands/save.ts";
 import { serveCommand } from "./commands/serve.ts";
+import { type Verify, verifyCommand } from "./commands/verify.ts";
+import { type Why, whyCommand } from "./commands/why.ts";
 import { type Root, rootCommand, type RootOptions, UsageError } from "./options.ts";
 import { describeError, oneLine, type Output, ReaderGone } from "./output.ts";
 import { nearest } from "./similar.ts";
@@ -26,6 +29,9 @@ export interface Tools {
   readonly openBench: OpenBench;
   readonly attach: Attach;
   readonly inspect: Inspect;
+  readonly explain: Explain;
+  readonly verify: Verify;
+  readonly why: Why;
 }
 
 /** What a command works with. */
@@ -50,6 +56,9 @@ const COMMANDS: readonly CommandModule[] = [
   consoleCommand,
   runCommand,
   inspectCommand,
+  explainCommand,
+  verifyCommand,
+  whyCommand,
   saveCommand,
   restoreCommand,
   serveCommand,

@@ -16,6 +16,7 @@ export interface ExplainLine {
   readonly offset: number;
   /** Bytes; never 0. The lengths of all lines add up to the file. */
   readonly length: number;
+  /** As `sections[3].ram.blocks[0].idstr`. */
   readonly path: string;
   /** Decoded: 64-bit values that no JSON number holds are decimal strings. */
   readonly value?: string | number | boolean | null;

@@ -33,6 +33,7 @@ export type Severity = "error" | "warning";
 
 /** One violation. */
 export interface Finding {
+  /** How bad. */
   readonly severity: Severity;
   /** In the file. */
   readonly offset: number;

@@ -17,8 +17,11 @@ import type { DumpField, DumpVmsd, TargetQemu } from "./vmstate_dump.ts";
 
 /** What a QEMU would say to one device. */
 export interface DeviceVerdict {
+  /** idstr of its section. */
   readonly name: string;
+  /** Tells sections of one name apart. */
   readonly instanceId: number;
+  /** Of the section. */
   readonly version: number;
   /** Of its layout in the stream; undefined where no description says it. */
   readonly vmsd?: string;

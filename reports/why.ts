@@ -52,7 +52,9 @@ export interface WhyFinding {
   readonly frame?: true;
   /** The bytes there are wrong; else they and the destination do not go together. */
   readonly damaged: boolean;
+  /** What is likely behind it. */
   readonly cause: string;
+  /** What to do. */
   readonly advice: string;
 }
 

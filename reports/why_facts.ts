@@ -13,8 +13,11 @@ const LINE_LIMIT = 1 << 18;
 export interface WhyPlace {
   /** Left out: the file. "multifd 1" */
   readonly channel?: string;
+  /** In bytes. */
   readonly offset: number;
+  /** As `explain` names it. */
   readonly path: string;
+  /** What stands there, where that was decoded. */
   readonly value?: ExplainLine["value"];
 }
 

@@ -29,6 +29,7 @@ export interface RunOptions {
 
 /** What came of it. */
 export interface RunResult {
+  /** It was loaded to its end. */
   readonly loaded: boolean;
   /** What QEMU said: stderr, and QMP's error where there was one. */
   readonly said: string;

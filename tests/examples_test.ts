@@ -30,6 +30,11 @@ Deno.test("examples save, look into, restore and convert a guest, one after the 
     const [one, two] = [await run("which_blocks", saved), await run("which_blocks", again)];
     assert.match(one.stdout, /^pc-i440fx-10\.0, mapped-ram\npc\.ram +268435456 bytes, 16384 pages of data, begins /);
     assert.equal(two.stdout, one.stdout);
+    assert.match((await run("check_a_save", saved)).stdout, /^.*vm\.sav is good\n$/);
+    assert.match((await run("explain_bytes", stream)).stdout, /^0x0 +4 .*header\.magic = "QEVM" [^]*sections\[0\]\.ram/);
+    const [, slot] = (await run("explain_bytes", saved, "pc.ram", "4096")).stdout.split("\n");
+    assert.match(slot, /page 0x1000 of pc\.ram/);
+    assert.match((await run("explain_bytes", saved, slot.split(" ")[0])).stdout, /page 0x1000 of pc\.ram/);
   } finally {
     rmSync(dir, { recursive: true });
   }

@@ -4,7 +4,7 @@
  */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { Style } from "../colour.ts";
-import { refuseOthers, sizeArgument } from "../options.ts";
+import { refuseOthers, sizeArgument, UsageError } from "../options.ts";
 import { describeError, oneLine, ReaderGone } from "../output.ts";
 import type { CommandModule, Context } from "../program.ts";
 
@@ -12,6 +12,8 @@ import type { CommandModule, Context } from "../program.ts";
 export interface ExplainRequest {
   /** Where in it the stream begins: a size. */
   readonly offset?: string;
+  /** Internal snapshot of a qcow2 image. */
+  readonly snapshot?: string;
   /** Offset in the file, or BLOCK:OFFSET. */
   readonly at?: string;
   /** Guest-physical address: a size. */
@@ -43,7 +45,8 @@ const CHUNK = 1 << 16;
 
 const DETAILS = `
 A line is offset, length, the first bytes, the field with its value, what it means, and where the rule is written: a file and
-a function of QEMU. The lengths add up to the file; bytes nobody claims, and all that follows a fault, are opaque.
+a function of QEMU. The lengths add up to the file; bytes nobody claims, and all that follows a fault, are opaque. Of a stream
+that is packed the unpacked bytes are counted.
 
 --at OFFSET begins with the line that holds that byte and prints ${LINES_AT} lines, or --limit. --at BLOCK:OFFSET and --address go
 the other way: what in the file holds that page of RAM.
@@ -60,16 +63,20 @@ export const explainCommand: CommandModule = (root, context) => {
   root.command("explain")
     .summary("every byte of a saved guest, named")
     .description("Print what every byte of a saved guest is, from first to last.")
-    .argument("<file>", "a migration stream in a file; - is standard input")
+    .argument("<file>", "a saved guest; - is standard input")
     .option("--at <place>", "begin there: an offset in the file, or BLOCK:OFFSET for what holds that page")
     .option("--address <address>", "what holds the page at this guest-physical address", sizeArgument)
     .option("--limit <lines>", "so many lines", linesArgument)
     .option("--section <name>", "only sections of this name")
     .option("--pages", "a line for each page record (always with --json)")
+    .option("--snapshot <name>", "internal snapshot of a qcow2 image, by name or id")
     .option("--offset <bytes>", "where in the file the stream begins", sizeArgument)
     .addHelpText("after", DETAILS)
     .action(async (file, options) => {
       refuseOthers(root, "explain");
+      if (options.at !== undefined && options.address !== undefined) {
+        throw new UsageError("option '--at' cannot be used with option '--address'");
+      }
       const limit = options.limit ?? (options.at === undefined ? undefined : LINES_AT);
       const request = { ...options, limit, plugins: root.opts().plugin };
       let failure: string | undefined;
@@ -109,7 +116,7 @@ async function explain(file: string, request: ExplainRequest, context: Context):
       output.out(ready);
     }
   } finally {
-    if (text !== "") output.out(text);
     await lines.return(undefined);
+    if (text !== "") output.out(text);
   }
 }

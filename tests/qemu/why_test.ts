@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { whyFailed } from "../../reports/why.ts";
+import { runIncoming } from "../../reports/why_run.ts";
+import { capture, fixturePath } from "../fixtures.ts";
+import { QEMU, qemuTest } from "./available.ts";
+import { haltingRom } from "./rom.ts";
+
+qemuTest("why --qemu: a real QEMU loads a good file, and says why it does not load it as another guest", async () => {
+  const path = await fixturePath("pc-mapped-offset");
+  const { stream_offset: offset = 0 } = capture("pc-mapped-offset");
+  const rom = Deno.makeTempFileSync();
+  try {
+    Deno.writeFileSync(rom, haltingRom());
+    const as = (machine: string, memory: string) => {
+      const args = ["-machine", machine, "-m", memory, "-nodefaults", "-accel", "tcg", "-bios", rom];
+      return runIncoming(QEMU, path, { args, offset, timeoutMs: 30_000 });
+    };
+    assert.deepEqual(await as("pc-i440fx-10.0", "12"), { loaded: true, said: "" });
+    const other = await as("pc-i440fx-9.2", "12");
+    assert.equal(other.loaded, false);
+    const { findings: [machine], unknown } = await whyFailed(path, other.said, { offset });
+    assert.deepEqual(machine.place, { offset: offset + 13, path: "configuration.machine", value: "pc-i440fx-10.0" });
+    assert.deepEqual(unknown, []);
+    const stream = await fixturePath("isapc-file");
+    const args = ["-machine", "isapc", "-m", "9", "-nodefaults", "-accel", "tcg", "-bios", rom];
+    const small = await runIncoming(QEMU, stream, { args, timeoutMs: 30_000 });
+    assert.equal(small.loaded, false);
+    const { findings: [memory] } = await whyFailed(stream, small.said);
+    assert.deepEqual([memory.section, memory.damaged], ["ram", false], small.said);
+    assert.deepEqual(memory.place, { offset: 50, path: "sections[0].ram.blocks[0].usedLength", value: 8 << 20 });
+  } finally {
+    Deno.removeSync(rom);
+  }
+});
+
+qemuTest("why --qemu: what a real QEMU says of a file that is cut", async () => {
+  const path = await fixturePath("bad/mapped-truncated-header");
+  const { loaded, said } = await runIncoming(QEMU, path, { args: ["-machine", "pc"], timeoutMs: 30_000 });
+  assert.equal(loaded, false);
+  const { findings: [first], unknown } = await whyFailed(path, said);
+  assert.deepEqual(unknown, []);
+  assert(first.place, said);
+});
