@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { createModelGuest } from "../../guest/model.ts";
 import { qemuTest } from "./available.ts";
 import { guestFiles } from "./content.ts";
-import { assertSameMemory, listenHere, loadHere, saveHere } from "./here.ts";
+import { assertSameBytes, assertSameMemory, listenHere, loadHere, saveHere } from "./here.ts";
 import { launchQemu, type Qemu } from "./qemu.ts";
 import { haltingRom, SWEEP, sweepingRom } from "./rom.ts";
 
@@ -106,6 +106,41 @@ for (const accel of ["tcg", "kvm"] as const) {
     );
   }
 }
+
+qemuTest(
+  "a model guest of 5 GiB has its memory on both sides of the PCI hole, and comes back from QEMU the same",
+  async () => {
+    const GIB = 2 ** 30;
+    // RAM beyond 3 GiB lies from 4 GiB on
+    const pieces = [[GIB - MIB, GIB - MIB], [3 * GIB - MIB, 3 * GIB - MIB], [3 * GIB, 4 * GIB], [
+      5 * GIB - MIB,
+      6 * GIB - MIB,
+    ]];
+    const guest = createModelGuest({
+      ramBytes: 5 * GIB,
+      content: pieces.map(([at], i) => ({ kind: "random", seed: BigInt(i), at, bytes: MIB })),
+    });
+    using files = guestFiles(haltingRom(), RAM);
+    for (const capabilities of FORMATS) {
+      const [there, back] = [`file:${files.path("there")}`, `file:${files.path("back")}`];
+      await saveHere(guest, there, { capabilities, runState: "paused" });
+      await using vm = await launchQemu(["-machine", "pc-i440fx-10.0", "-m", "5120", ...DESTINATION]);
+      await vm.capabilities(...capabilities);
+      await vm.incoming(there);
+      await vm.migrate(back);
+      const returned = await loadHere(back, { capabilities });
+      for (const [offset, address] of pieces) {
+        const sent = new Uint8Array(MIB), came = new Uint8Array(MIB);
+        guest.memory.block("pc.ram")!.read(offset, sent);
+        assertSameBytes(await vm.pmemsave(address, MIB), sent, `guest-physical 0x${address.toString(16)}`);
+        returned.memory.block("pc.ram")!.read(offset, came);
+        assertSameBytes(came, sent, `pc.ram at 0x${offset.toString(16)}`);
+      }
+      returned.memory.release();
+    }
+    guest.memory.release();
+  },
+);
 
 qemuTest("a guest saved here into a command, a Unix socket and a TCP port arrives in QEMU and runs", async () => {
   using files = guestFiles(sweepingRom(), RAM);
