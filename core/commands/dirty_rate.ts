@@ -150,9 +150,13 @@ const infoLimit: Command = {
     params: "",
     help: "show dirty page limit information of all vCPU",
     format: (limits: readonly VcpuLimit[]) =>
-      limits.length === 0 ? "Dirty page limit not enabled!\n" : limits.map((one) =>
-        `vcpu[${one["cpu-index"]}], limit rate ${one["limit-rate"]} (MB/s), current rate ${one["current-rate"]} (MB/s)\n`
-      ).join(""),
+      limits.length === 0
+        ? "Dirty page limit not enabled!\n"
+        : limits.map((one) =>
+          `vcpu[${one["cpu-index"]}], limit rate ${one["limit-rate"]} (MB/s), current rate ${
+            one["current-rate"]
+          } (MB/s)\n`
+        ).join(""),
   },
   qmp: { name: "query-vcpu-dirty-limit" },
   run: () => [],

@@ -53,7 +53,9 @@ const uuid: Command = {
 
 const queryCommands: Command = {
   qmp: { name: "query-commands" },
-  run: ({ registry }) => [...registry.qmp.keys()].map((name) => ({ name })),
+  // two that belong to the layers themselves
+  run: ({ registry }) =>
+    ["qmp_capabilities", "human-monitor-command", ...registry.qmp.keys()].map((name) => ({ name })),
 };
 
 const queryYank: Command = {
