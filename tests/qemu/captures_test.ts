@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { type Capture, capture, fixturePath } from "../fixtures.ts";
 import { qemuTest } from "./available.ts";
+import { destination } from "./destination.ts";
 import { assertSameBlocks, type BlockRange, loadHere, saveHere } from "./here.ts";
 import { launchQemu } from "./qemu.ts";
 
@@ -70,29 +71,4 @@ function clockPages(entry: Capture): BlockRange[] {
     const offset = page_offset + first - first % 32;
     return { block, offset, length: 32 };
   });
-}
-
-/** The command line a capture was made with, for a destination: no loader, files of the right size, its very machine. */
-function destination(entry: Capture, directory: string, machine: string): string[] {
-  for (const { file, size } of entry.aux_files as { file: string; size: number }[]) {
-    Deno.createSync(`${directory}/${file}`).close();
-    Deno.truncateSync(`${directory}/${file}`, size);
-  }
-  const [, ...words] = (entry.restore_command_line ?? entry.command_line) as string[];
-  const args: string[] = [];
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i];
-    const value = words[i + 1] ?? "";
-    if (word === "-S" || word === "-nodefaults") continue;
-    if (word === "-accel" || word === "-display" || (word === "-device" && value.startsWith("loader"))) {
-      i++;
-    } else if (word === "-machine") {
-      args.push(word, value.replace(/^[^,]+/, machine));
-      i++;
-    } else if (word === "-bios") {
-      args.push(word, `${directory}/${value}`);
-      i++;
-    } else args.push(word.replace(/\bfile=/g, `file=${directory}/`));
-  }
-  return [...args, "-S", "-incoming", "defer"];
 }
