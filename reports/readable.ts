@@ -47,6 +47,7 @@ export class RefusedError extends Error {
   /** Of the class, as for every error. */
   override name = "RefusedError";
   /**
+   * All reasons at once.
    * @param what     was asked for: "convert to elf"
    * @param problems every reason, each a sentence
    */

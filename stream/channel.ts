@@ -25,6 +25,7 @@ export interface ByteSource {
 
 /** Where bytes go, in order. */
 export interface ByteSink {
+  /** "main", "multifd 0": stands in every error. */
   readonly name: string;
   /** Offset in the file of the first byte `write` puts; 0 where there is no file. */
   readonly start?: number;

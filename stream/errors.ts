@@ -62,9 +62,7 @@ export class StreamError extends Error {
   readonly reason: string;
 
   /**
-   * @param action what was being done: "Cannot read section footer"
-   */
-  /**
+   * A fault, its message put together from the parts.
    * @param action what was being done: "Cannot read section footer"
    */
   constructor(action: string, options: StreamErrorOptions) {
@@ -91,6 +89,7 @@ export class TruncatedStreamError extends StreamError {
   /** Name of the class. */
   override name = "TruncatedStreamError";
   /**
+   * Bytes that end early; the errno is EIO unless given.
    * @param action what was being done when the bytes ended
    */
   constructor(action: string, options: StreamErrorOptions) {
@@ -105,6 +104,7 @@ export class UnsupportedError extends StreamError {
   /** QEMU's name of the feature: "multifd", "xbzrle". */
   readonly feature: string;
   /**
+   * A stream that needs more than is there.
    * @param action what cannot be done without the feature
    */
   constructor(action: string, options: StreamErrorOptions & { feature: string }) {
@@ -118,6 +118,7 @@ export class MemoryFaultError extends Error {
   /** Name of the class. */
   override name = "MemoryFaultError";
   /**
+   * A place nobody has.
    * @param block idstr, or empty when no block is meant
    * @param pageOffset bytes from the block's begin
    */
@@ -137,6 +138,7 @@ export class CommandError extends Error {
   /** Name of the class. */
   override name = "CommandError";
   /**
+   * What a monitor says no with.
    * @param message QEMU's text
    * @param hint    further lines QEMU prints below it, each without its line end
    * @param errorClass class in a QMP answer

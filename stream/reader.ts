@@ -15,17 +15,24 @@ const CHUNK = 1 << 20;
 
 /** A cursor over a {@link ByteSource}. */
 export class StreamReader {
+  /** Where the bytes come from. */
   readonly source: ByteSource;
   /** Bytes at hand: `buf.subarray(pos, end)`. Valid until the next `ensure`, `skip` or `seek`. */
   buf: Uint8Array<ArrayBuffer>;
-  pos = HEAD;
-  end = HEAD;
+  /** Index in `buf` of the next byte. */
+  pos: number = HEAD;
+  /** Index in `buf` behind the last byte at hand. */
+  end: number = HEAD;
   #base: number;
   #view: DataView;
   #ended = false;
   /** Position in the file of the next byte to read into `buf`; used only where the source can seek. */
   #next: number;
 
+  /**
+   * A cursor that has read nothing yet.
+   * @param source read from where it stands
+   */
   constructor(source: ByteSource) {
     this.source = source;
     this.buf = new Uint8Array(HEAD + CHUNK);
@@ -95,22 +102,26 @@ export class StreamReader {
     return this.#ended ? this.available : undefined;
   }
 
+  /** The next byte. */
   u8(): number {
     return this.buf[this.pos++];
   }
 
+  /** The next 2 bytes, big-endian. */
   u16(): number {
     const value = this.#view.getUint16(this.pos);
     this.pos += 2;
     return value;
   }
 
+  /** The next 4 bytes, big-endian, unsigned. */
   u32(): number {
     const value = this.#view.getUint32(this.pos);
     this.pos += 4;
     return value;
   }
 
+  /** The next 8 bytes, big-endian, unsigned. */
   u64(): bigint {
     const value = this.#view.getBigUint64(this.pos);
     this.pos += 8;

@@ -8,13 +8,19 @@ const STAGING = 1 << 20;
 
 /** A cursor over a {@link ByteSink}. Puts never wait; call `room` first, `flush` last. */
 export class StreamWriter {
+  /** Where the bytes go. */
   readonly sink: ByteSink;
   /** Staging: bytes put since the last flush are `buf.subarray(0, pos)`. Another one after a flush, where the sink exchanges. */
   buf: Uint8Array<ArrayBuffer>;
-  pos = 0;
+  /** Bytes in `buf` that wait for a flush. */
+  pos: number = 0;
   #flushed: number;
   #view: DataView;
 
+  /**
+   * A cursor that has written nothing yet.
+   * @param size bytes of the staging buffer; a sink that exchanges buffers brings its own
+   */
   constructor(sink: ByteSink, size: number = STAGING) {
     this.sink = sink;
     const own = sink.exchange?.(undefined, 0);
@@ -33,20 +39,24 @@ export class StreamWriter {
     if (this.pos + n > this.buf.length) return this.flush();
   }
 
+  /** One byte. */
   u8(value: number): void {
     this.buf[this.pos++] = value;
   }
 
+  /** 2 bytes, big-endian. */
   u16(value: number): void {
     this.#view.setUint16(this.pos, value);
     this.pos += 2;
   }
 
+  /** 4 bytes, big-endian. */
   u32(value: number): void {
     this.#view.setUint32(this.pos, value);
     this.pos += 4;
   }
 
+  /** 8 bytes, big-endian; a number up to 2^53. */
   u64(value: bigint | number): void {
     if (typeof value === "bigint") this.#view.setBigUint64(this.pos, value);
     else {
