@@ -152,7 +152,7 @@ async function verify(path: string, request: VerifyRequest): Promise<Verified> {
 }
 
 async function why(path: string, request: WhyRequest): Promise<Explained> {
-  const { offset, plugins, error, qemu, args = [], timeout, snapshot } = request;
+  const { offset, plugins, error, qemu, args = [], timeout, snapshot, channels } = request;
   const [{ whyFailed }, { whyText }, { parseSize }] = await Promise.all([
     import("./reports/why.ts"),
     import("./reports/why_text.ts"),
@@ -167,7 +167,7 @@ async function why(path: string, request: WhyRequest): Promise<Explained> {
     said = result.said;
     if (result.loaded) return { report: { loaded: true, said }, known: true, text: () => `${said}It loads.\n` };
   }
-  const report = await whyFailed(path, said, { ...where, snapshot, tables: await tablesWith(plugins) });
+  const report = await whyFailed(path, said, { ...where, snapshot, channels, tables: await tablesWith(plugins) });
   const shown = qemu === undefined ? report : { loaded: false, said, ...report };
   const text = qemu === undefined ? "" : said.trimEnd() + "\n\n";
   return {

@@ -10,9 +10,11 @@
  * it lets pass is held against the rules here. `warning`: odd or incomplete, and may still be what somebody wanted.
  * @module
  */
-import { openImage } from "../containers/image.ts";
+import { fileSource } from "../containers/file_source.ts";
+import { openImage, type OpenImageOptions } from "../containers/image.ts";
 import { LIBVIRT_HEADER_BYTES } from "../containers/libvirt.ts";
 import type { Located } from "../containers/locate.ts";
+import { bufferSource, type ByteSource } from "../stream/channel.ts";
 import { StreamDecoder, type StreamWarning } from "../stream/decode.ts";
 import { StreamError, UnsupportedError } from "../stream/errors.ts";
 import type { ConfigurationRecord, SectionRecord, StreamRecord } from "../stream/records.ts";
@@ -23,6 +25,7 @@ import { type DeviceVerdict, verifyAgainst } from "./verify_against.ts";
 import { CommandChecks } from "./verify_commands.ts";
 import { checkDevice } from "./verify_devices.ts";
 import { RamChecks } from "./verify_ram.ts";
+import { checkReturnPath } from "./verify_return_path.ts";
 import { readTarget } from "./vmstate_dump.ts";
 
 /** Most findings of one report; the rest is counted. */
@@ -35,6 +38,8 @@ export type Severity = "error" | "warning";
 export interface Finding {
   /** How bad. */
   readonly severity: Severity;
+  /** Further channel it is in; left out: the main one. */
+  readonly channel?: string;
   /** In the file. */
   readonly offset: number;
   /** As `explain` names it: `sections[0].ram.blocks[1].mapped.pagesOffset`. */
@@ -44,7 +49,7 @@ export interface Finding {
 }
 
 /** Takes findings. */
-export type Report = (severity: Severity, offset: number, path: string, message: string) => void;
+export type Report = (severity: Severity, offset: number, path: string, message: string, channel?: string) => void;
 
 /** What came out: `verify --json`. */
 export interface VerifyReport {
@@ -63,6 +68,10 @@ export interface VerifyReport {
 
 /** How to look. */
 export interface VerifyOptions extends InputOptions {
+  /** Further channels of a multifd or postcopy-preempt migration: files, bytes or sources that can be read at any position. */
+  readonly channels?: OpenImageOptions["channels"];
+  /** The way back of the migration, recorded. */
+  readonly returnPath?: ReportInput;
   /** A QEMU program, or a file that `-dump-vmstate` wrote: will that one load it? */
   readonly against?: string;
   /** Codecs of plugins. */
@@ -97,6 +106,8 @@ export async function verifyImage(input: ReportInput, options: VerifyOptions = {
     pass.container(located);
     await pass.run();
     pass.unpacked(located);
+    if (options.returnPath !== undefined) await pass.returnPath(options.returnPath);
+    if (options.channels?.length) await pass.channels(options.channels, input);
     const against = options.against === undefined ? undefined : await pass.against(options.against, input);
     return { ...pass.report(), ...(against ? { against } : {}) };
   } finally {
@@ -132,14 +143,15 @@ class Verification {
   constructor(decoder: StreamDecoder, options: VerifyOptions) {
     this.#decoder = decoder;
     this.#options = options;
-    this.#ram = new RamChecks(decoder, this.#add, options.tables);
+    this.#ram = new RamChecks(decoder, this.#add, options.tables, (options.channels?.length ?? 0) > 0);
     this.#commands = new CommandChecks(decoder, this.#add);
   }
 
-  readonly #add: Report = (severity, offset, path, message) => {
+  readonly #add: Report = (severity, offset, path, message, channel) => {
     if (severity === "error") this.#errors++;
-    if (this.#findings.length < FINDING_LIMIT) this.#findings.push({ severity, offset, path, message });
-    else this.#more++;
+    if (this.#findings.length < FINDING_LIMIT) {
+      this.#findings.push({ severity, ...(channel === undefined ? {} : { channel }), offset, path, message });
+    } else this.#more++;
   };
 
   /** What is odd in front of the stream. */
@@ -276,24 +288,70 @@ class Verification {
     this.#announced.set(key, sectionId);
   }
 
-  /** Open what was read once more, and hold it against a QEMU. */
-  async against(target: string, input: ReportInput): Promise<VerifyReport["against"]> {
-    if (input === "-" || (typeof input === "object" && "read" in input && !input.readAt)) {
-      throw new UnsupportedError("Cannot compare with a QEMU", {
-        channel: this.#decoder.reader.source.name,
-        offset: this.#decoder.reader.offset,
-        found: "a pipe",
-        expected: "a file that can be read twice",
-        feature: "verify --against",
-      });
+  /** What came back, held against the block list. */
+  async returnPath(input: ReportInput): Promise<void> {
+    const file = typeof input === "string" ? fileSource(input, { name: "return path" }) : undefined;
+    const source = file ??
+      (input instanceof Uint8Array ? bufferSource(input, { name: "return path" }) : input as ByteSource);
+    const { blocks, framing } = this.#decoder.ram;
+    try {
+      await checkReturnPath(source, blocks, framing.pageSize, this.#add);
+    } finally {
+      file?.close();
     }
-    const qemu = await readTarget(target, this.#configuration?.machine);
+  }
+
+  /** Go through the further channels, packet by packet, beside the main one. */
+  async channels(channels: NonNullable<OpenImageOptions["channels"]>, input: ReportInput): Promise<void> {
+    this.#needFile(input, "verify --channel");
+    const at = (channel: string, offset: number, message: string) =>
+      this.#add("error", offset, `channels[${JSON.stringify(channel)}]`, message, channel);
+    try {
+      await using image = await openImage(input, { ...this.#opening(), channels });
+      const { fault } = image;
+      if (fault && fault.channel !== this.#decoder.reader.source.name) at(fault.channel, fault.offset, fault.message);
+      for (const { text } of image.warnings) {
+        const channel = /^multifd \d+/.exec(text)?.[0];
+        if (channel || /packets are on channels/.test(text)) at(channel ?? "multifd", 0, text);
+      }
+      if (fault || !image.complete) return;
+      for (const { id, missingPages } of image.ram.blocks) {
+        if (missingPages > 0) {
+          this.#add("warning", 0, "channels", `${missingPages} pages of ${id} are on none of the channels`);
+        }
+      }
+    } catch (error) {
+      if (!(error instanceof StreamError)) throw error;
+      if (error.channel !== this.#decoder.reader.source.name) at(error.channel, error.offset, error.message);
+    }
+  }
+
+  #opening(): OpenImageOptions {
     const { offset, snapshot, tables } = this.#options;
-    const opening = openImage(input, {
+    return {
       ...(offset !== undefined ? { offset } : {}),
       ...(snapshot !== undefined ? { snapshot } : {}),
       ...(tables ? { tables } : {}),
+    };
+  }
+
+  /** What is read twice has to be a file. */
+  #needFile(input: ReportInput, feature: string): void {
+    if (input !== "-" && !(typeof input === "object" && "read" in input && !input.readAt)) return;
+    throw new UnsupportedError("Cannot read twice", {
+      channel: this.#decoder.reader.source.name,
+      offset: this.#decoder.reader.offset,
+      found: "a pipe",
+      expected: "a file",
+      feature,
     });
+  }
+
+  /** Open what was read once more, and hold it against a QEMU. */
+  async against(target: string, input: ReportInput): Promise<VerifyReport["against"]> {
+    this.#needFile(input, "verify --against");
+    const qemu = await readTarget(target, this.#configuration?.machine);
+    const opening = openImage(input, this.#opening());
     await using image = await opening.catch((error) => {
       if (error instanceof StreamError) return undefined; // said already
       throw error;
@@ -352,7 +410,8 @@ class Verification {
   }
 
   report(): VerifyReport {
-    const findings = this.#findings.toSorted((a, b) => a.offset - b.offset);
+    const further = ({ channel }: Finding) => channel === undefined ? 0 : 1;
+    const findings = this.#findings.toSorted((a, b) => further(a) - further(b) || a.offset - b.offset);
     const last = findings.at(-1);
     if (this.#more > 0 && last) {
       findings.push({ ...last, severity: "warning", path: "", message: `${this.#more} more findings are not listed` });

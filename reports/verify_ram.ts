@@ -48,6 +48,7 @@ export class RamChecks {
   readonly #tables: Partial<Tables> | undefined;
   readonly #blocks: CheckedBlock[] = [];
   readonly #deltas = new DeltaList();
+  readonly #elsewhere: boolean;
   #start: { offset: number; path: string } | undefined;
   #ended = false;
   #dataPages = 0;
@@ -56,7 +57,9 @@ export class RamChecks {
   #repeats = 0;
   #scratch: Uint8Array | undefined;
 
-  constructor(decoder: StreamDecoder, report: Report, tables: Partial<Tables> | undefined) {
+  /** @param elsewhere pages may be on further channels, which are looked at apart */
+  constructor(decoder: StreamDecoder, report: Report, tables: Partial<Tables> | undefined, elsewhere: boolean) {
+    this.#elsewhere = elsewhere;
     this.#decoder = decoder;
     this.#report = report;
     this.#tables = tables;
@@ -223,6 +226,7 @@ export class RamChecks {
         "ram has no END: a background snapshot, or a save that was not finished",
       );
     }
+    if (this.#elsewhere) return;
     const elsewhere = mappedRam || this.#flushes > 0 || this.#dataPages === 0;
     if (this.#blocks.length === 0 || (elsewhere && !ignoreShared)) {
       if (!mappedRam && this.#blocks.length > 0) {

@@ -9,9 +9,8 @@
  * damage; else it is where the file holds what the sentence speaks of: the fault is then in the pair of file and destination.
  * @module
  */
-import type { ExplainOptions } from "./explain.ts";
 import type { ReportInput } from "./input.ts";
-import type { Finding } from "./verify.ts";
+import type { Finding, VerifyOptions } from "./verify.ts";
 import { WhyFacts, type WhyPlace } from "./why_facts.ts";
 import { FRAME_RULES, type WhyContext, type WhyRule } from "./why_rules.ts";
 import { CHANNEL_RULES, COMMAND_RULES } from "./why_rules_channels.ts";
@@ -73,7 +72,7 @@ export interface WhyReport {
 }
 
 /** How to look. */
-export type WhyOptions = Pick<ExplainOptions, "offset" | "snapshot" | "tables">;
+export type WhyOptions = Pick<VerifyOptions, "offset" | "snapshot" | "tables" | "channels">;
 
 /**
  * Explain a failure.
@@ -146,7 +145,7 @@ async function explainLine(
     let damage = facts.damageFor(line);
     let place = damage ? undefined : await rule.find?.(match, facts, context);
     if (!place && !rule.frame && STREAM_RULES.includes(rule)) damage ??= facts.damage;
-    if (damage) place = { offset: damage.offset, path: damage.path };
+    if (damage) place = placeOf(damage);
     const fill = (text: string) => text.replace(/\$(\d)/g, (_, n) => match[Number(n)] ?? "").replace(/[:,]? *$/, "");
     const section = context.name ?? match.groups?.device;
     return {
@@ -162,6 +161,10 @@ async function explainLine(
   return undefined;
 }
 
+function placeOf({ channel, offset, path }: Finding): WhyPlace {
+  return { ...(channel === undefined ? {} : { channel }), offset, path };
+}
+
 const DAMAGE_ADVICE = "the bytes there are wrong: miglab verify tells more, miglab salvage what the file still holds";
 
 /** Nothing was said but where and how it ended. */
@@ -175,8 +178,8 @@ async function bareReason(
   const { damage } = facts;
   const message = reason === undefined ? "nothing was said" : `load of migration failed: ${reason}`;
   if (damage) {
-    const { offset, path, message: cause } = damage;
-    return [{ message, ...about, place: { offset, path }, damaged: true, cause, advice: DAMAGE_ADVICE }];
+    const { message: cause } = damage;
+    return [{ message, ...about, place: placeOf(damage), damaged: true, cause, advice: DAMAGE_ADVICE }];
   }
   if (reason === "No such file or directory" && section) {
     const subsections = await facts.fields(

@@ -4,7 +4,7 @@
  */
 import { explainImage, type ExplainLine, type ExplainOptions } from "./explain.ts";
 import type { ReportInput } from "./input.ts";
-import { type Finding, verifyImage } from "./verify.ts";
+import { type Finding, verifyImage, type VerifyOptions } from "./verify.ts";
 
 /** Lines that are kept; a stream with more sections than that is looked at up to there. */
 const LINE_LIMIT = 1 << 18;
@@ -82,8 +82,9 @@ export class WhyFacts {
   }
 
   /** Go through a file twice: once for what is wrong, once for what is where. */
-  static async of(input: ReportInput, options: ExplainOptions): Promise<WhyFacts> {
-    const { findings } = await verifyImage(input, options);
+  static async of(input: ReportInput, whole: VerifyOptions): Promise<WhyFacts> {
+    const { findings } = await verifyImage(input, whole);
+    const { channels: _, ...options } = whole;
     const kept = new FrameLines();
     if (!findings.some(({ path }) => path === "container")) {
       for await (const line of explainImage(input, { ...options, pages: "runs" })) kept.take(line);

@@ -13,6 +13,10 @@ export interface VerifyRequest {
   readonly offset?: string;
   /** Internal snapshot of a qcow2 image. */
   readonly snapshot?: string;
+  /** Further channels of the migration. */
+  readonly channels?: readonly string[];
+  /** The way back, recorded: a file. */
+  readonly returnPath?: string;
   /** A QEMU program, or a file of `-dump-vmstate`. */
   readonly against?: string;
   /** Modules of plugins. */
@@ -50,13 +54,20 @@ export const verifyCommand: CommandModule = (root, context) => {
     .description("Check every invariant of a saved guest; list each violation with its offset.")
     .argument("<file>", "a saved guest; - is standard input")
     .option("--against <qemu>", "will this QEMU load it: a program, or a file of -dump-vmstate")
+    .option("--channel <file>", "a further channel of the migration; repeatable", (file, before: string[] = []) => [
+      ...before,
+      file,
+    ])
+    .option("--return-path <file>", "a recording of the way back")
     .option("--snapshot <name>", "internal snapshot of a qcow2 image, by name or id")
     .option("--offset <bytes>", "where in the file the stream begins", sizeArgument)
     .addHelpText("after", DETAILS)
-    .action(async (file, options) => {
+    .action(async (file, { channel, ...options }) => {
       refuseOthers(root, "verify");
       try {
-        if (!await verify(file, { ...options, plugins: root.opts().plugin }, context)) context.finish(1);
+        if (!await verify(file, { ...options, channels: channel, plugins: root.opts().plugin }, context)) {
+          context.finish(1);
+        }
       } catch (error) {
         if (error instanceof ReaderGone) throw error;
         const failure = describeError(error, root.opts().verbose ?? false);

@@ -18,6 +18,8 @@ export interface WhyRequest {
   readonly args?: readonly string[];
   /** Longest time for that, in seconds. */
   readonly timeout?: number;
+  /** Further channels of the migration. */
+  readonly channels?: readonly string[];
   /** Where in the file the stream begins: a size. */
   readonly offset?: string;
   /** Internal snapshot of a qcow2 image. */
@@ -61,10 +63,14 @@ export const whyCommand: CommandModule = (root, context) => {
     .option("--error <text>", "what QEMU or libvirt said (default: standard input)")
     .option("--qemu <program>", "let this QEMU load the file, and explain what it says")
     .option("--timeout <seconds>", "give that QEMU so long (default 60)", secondsArgument)
+    .option("--channel <file>", "a further channel of the migration; repeatable", (file, before: string[] = []) => [
+      ...before,
+      file,
+    ])
     .option("--snapshot <name>", "internal snapshot of a qcow2 image, by name or id")
     .option("--offset <bytes>", "where in the file the stream begins", sizeArgument)
     .addHelpText("after", DETAILS)
-    .action(async (file, args, options) => {
+    .action(async (file, args, { channel, ...options }) => {
       refuseOthers(root, "why");
       if (options.error !== undefined && options.qemu !== undefined) {
         throw new UsageError("option '--error' cannot be used with option '--qemu'");
@@ -72,7 +78,7 @@ export const whyCommand: CommandModule = (root, context) => {
       if (args.length > 0 && options.qemu === undefined) throw new UsageError("arguments of a QEMU without --qemu");
       if (file === "-") throw new UsageError("the saved guest has to be a file");
       try {
-        await why(file, { ...options, args, plugins: root.opts().plugin }, context);
+        await why(file, { ...options, args, channels: channel, plugins: root.opts().plugin }, context);
       } catch (error) {
         if (error instanceof ReaderGone) throw error;
         const failure = describeError(error, root.opts().verbose ?? false);

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
+import { combine, DEFAULT_PLUGINS } from "../../mod.ts";
 import { xbzrle } from "../../plugins/xbzrle.ts";
 import { explainImage } from "../../reports/explain.ts";
 import { verifyImage, type VerifyReport } from "../../reports/verify.ts";
 import { verifyText } from "../../reports/verify_text.ts";
-import { badManifest, type BadVariant, fixturePath, loadFixture, manifest } from "../fixtures.ts";
+import { badManifest, type BadVariant, type FixtureFile, fixturePath, loadFixture, manifest } from "../fixtures.ts";
 
 const tables = xbzrle.tables!;
 const verify = (input: string | Uint8Array, offset = 0) => verifyImage(input, { offset, tables });
@@ -169,4 +170,73 @@ Deno.test("verifyText() has a line for each finding and one that sums up", async
     verifyText("vm.sav", report),
     /^error {4}0x43631 {5}opaque {2}Cannot account for bytes behind the end .*\nvm\.sav: not good, 1 error, 0 warnings\n$/,
   );
+});
+
+/** A capture's files of some roles. */
+function parts(name: string, files: readonly FixtureFile[], ...roles: string[]): Promise<string[]> {
+  const own = files.filter(({ role }) => roles.includes(role));
+  return Promise.all(own.map(({ file }) => fixturePath((name.startsWith("bad/") ? "bad/" : "") + file)));
+}
+
+const everyTable = combine(DEFAULT_PLUGINS).tables;
+
+for (const c of manifest()) {
+  if (!c.files.some(({ role }) => role === "multifd" || role === "postcopy-preempt")) continue;
+  Deno.test(`verifyImage() of ${c.name} with its further channels`, async () => {
+    const channels = await parts(c.name, c.files, "multifd", "postcopy-preempt");
+    const report = await verifyImage(await fixturePath(c.name), { channels, tables: everyTable });
+    assert.deepEqual(report, { ok: true, findings: [] });
+  });
+}
+
+for (const variant of badManifest()) {
+  const { name, what, files } = variant;
+  if (!name.startsWith("multifd-")) continue;
+  Deno.test(`verifyImage() of bad/${name} with its channels: ${what}`, async () => {
+    const channels = await parts(`bad/${name}`, files, "multifd");
+    const { ok, findings } = await verifyImage(await fixturePath(`bad/${name}`), { channels, tables: everyTable });
+    const [first] = findings.filter(({ severity }) => severity === "error");
+    assert.equal(ok, false);
+    assert(first, JSON.stringify(findings));
+    const [{ part, dropped }] = variant.edits;
+    if (dropped) return assert.match(first.message, /packets are on channels that were not given/);
+    assert.match(first.channel!, part === ".ch0" ? /^multifd 0$/ : /\.ch1\.bin$/);
+    const at = edited(variant)[0];
+    // an id that is there twice is the whole message's fault, data that does not unpack the payload's
+    assert(Math.abs(first.offset - at) < 1344 + 24, `${first.offset} for an edit at ${at}`);
+  });
+}
+
+Deno.test("verifyImage() follows the way back: requests in pages of known blocks, bitmaps of their size", async () => {
+  let recordings = 0;
+  for (const c of manifest()) {
+    for (const returnPath of await parts(c.name, c.files, "return-path", "return-path-resumed")) {
+      const { findings } = await verifyImage(await fixturePath(c.name), { returnPath, tables });
+      assert.deepEqual(findings.filter(({ channel }) => channel !== undefined), [], `${c.name} ${returnPath}`);
+      recordings++;
+    }
+  }
+  assert(recordings >= 8);
+  const sound = await loadFixture("pc-postcopy.rp");
+  const request = sound.findIndex((_, i) =>
+    sound[i] === 0 && sound[i + 1] === 3 && sound[i + 2] === 0 && sound[i + 3] > 13
+  );
+  const main = await fixturePath("pc-postcopy");
+  const edits: [number, number[], number, RegExp][] = [
+    [0, [0, 9], 0, /^message type 9: 1 to 7 expected/],
+    [2, [0, 5], 2, /^PONG of 5 bytes: 4 expected$/],
+    [request + 11, [1], request + 4, /is not made of whole pages of 4096 bytes$/],
+    [request + 4, [1], request + 4, /goes beyond its 0x[0-9a-f]+ bytes$/],
+    [request + 17, [0x58], request + 16, /^block "X[^"]+" is none of the list/],
+  ];
+  for (const [at, bytes, offset, message] of edits) {
+    const returnPath = sound.slice();
+    returnPath.set(bytes, at);
+    const { ok, findings } = await verifyImage(main, { returnPath });
+    assert.equal(ok, false);
+    assert.deepEqual([findings[0].channel, findings[0].offset], ["return path", offset]);
+    assert.match(findings[0].message, message);
+  }
+  const cut = await verifyImage(main, { returnPath: sound.subarray(0, request + 9) });
+  assert.match(cut.findings.at(-1)!.message, /^Cannot read REQ_PAGES_ID .* before the end/);
 });
