@@ -16,7 +16,17 @@ import { describeError, PROCESS_OUTPUT } from "./repl/output.ts";
 import { runProgram, type Tools } from "./repl/program.ts";
 
 /** What the program is built from. */
-export const TOOLS: Tools = { version: config.version, openBench, attach, inspect, explain, verify, why };
+export const TOOLS: Tools = {
+  version: config.version,
+  openBench,
+  attach,
+  record,
+  replay,
+  inspect,
+  explain,
+  verify,
+  why,
+};
 
 async function openBench({ content = [], accel, plugins = [], ...options }: BenchOptions): Promise<Bench> {
   const { DEFAULT_ASSEMBLY, parseContent, Workbench } = await import("./mod.ts");
@@ -57,6 +67,16 @@ async function attach(address: string): Promise<Machine> {
     restore: (path, { offset, ...request }) => bench.restore(path, { ...request, offset: size(offset) }),
     [Symbol.asyncDispose]: () => bench[Symbol.asyncDispose](),
   };
+}
+
+async function record(options: Parameters<Tools["record"]>[0]) {
+  const { DEFAULT_TRANSPORTS, recordMigration } = await import("./mod.ts");
+  return await recordMigration({ transports: DEFAULT_TRANSPORTS, ...options });
+}
+
+async function replay(options: Parameters<Tools["replay"]>[0]) {
+  const { DEFAULT_TRANSPORTS, replayMigration } = await import("./mod.ts");
+  return await replayMigration({ transports: DEFAULT_TRANSPORTS, ...options });
 }
 
 async function inspect(path: string, request: InspectRequest): Promise<Inspected> {

@@ -12,6 +12,7 @@ import { completionsCommand } from "./commands/completions.ts";
 import { consoleCommand } from "./commands/console.ts";
 import { type Explain, explainCommand } from "./commands/explain.ts";
 import { type Inspect, inspectCommand } from "./commands/inspect.ts";
+import { type Record, recordCommand, type Replay, replayCommand } from "./commands/record.ts";
 import { restoreCommand } from "./commands/restore.ts";
 import { runCommand } from "./commands/run.ts";
 import { type Attach, saveCommand } from "./commands/save.ts";
@@ -28,6 +29,8 @@ export interface Tools {
   readonly version: string;
   readonly openBench: OpenBench;
   readonly attach: Attach;
+  readonly record: Record;
+  readonly replay: Replay;
   readonly inspect: Inspect;
   readonly explain: Explain;
   readonly verify: Verify;
@@ -62,6 +65,8 @@ const COMMANDS: readonly CommandModule[] = [
   saveCommand,
   restoreCommand,
   serveCommand,
+  recordCommand,
+  replayCommand,
   completionsCommand,
 ];
 

@@ -1,0 +1,95 @@
+/**
+ * A captured migration: a directory with a file for each channel and each direction, and a list of them.
+ *
+ *     main.bin      what the source sent on the main channel: a stream as any other
+ *     ch0.bin       multifd channel 0, and so on; read beside main.bin
+ *     preempt.bin   the channel of urgent pages in postcopy
+ *     main.rp.bin   what the destination answered: the return path
+ *     capture.json  {"capture": 1, "channels": [{"file", "kind", "bytes", "opened", "closed", "back"?, "id"?}], "complete"}
+ *
+ * A recovered postcopy opens main channels again: main.1.bin. Times are ms from the first connection.
+ * @module
+ */
+import fs from "node:fs";
+import { join } from "node:path";
+import { MULTIFD_MAGIC, QEMU_VM_FILE_MAGIC } from "../stream/constants.ts";
+import { TransportError } from "../stream/errors.ts";
+import { errnoText } from "./errno.ts";
+
+/** What a channel carries. */
+export type CapturedKind = "main" | "multifd" | "preempt";
+
+/** One channel of a capture. */
+export interface CapturedChannel {
+  /** In the directory. */
+  readonly file: string;
+  readonly kind: CapturedKind;
+  /** Number of a multifd channel. */
+  readonly id?: number;
+  /** From the source. */
+  readonly bytes: number;
+  /** ms. */
+  readonly opened: number;
+  /** ms. */
+  readonly closed: number;
+  /** What went the other way, if anything did. */
+  readonly back?: { readonly file: string; readonly bytes: number };
+}
+
+/** The list. */
+export interface Capture {
+  /** Version of this format. */
+  readonly capture: 1;
+  /** In the order they were opened. */
+  readonly channels: readonly CapturedChannel[];
+  /** Every byte that passed is in the files. */
+  readonly complete: boolean;
+}
+
+/** Bytes needed to tell what a channel carries: a multifd channel says its number in byte 24. */
+export const HEAD_BYTES = 25;
+const ID_AT = 24;
+const LIST = "capture.json";
+/** Bytes of a list anybody needs: some hundred channels have 40 KiB. */
+const MAX_LIST = 1 << 20;
+
+/** What a channel carries, from its first bytes. */
+export function kindOfChannel(head: Uint8Array): { readonly kind: CapturedKind; readonly id?: number } {
+  const magic = head.length < 4 ? 0 : new DataView(head.buffer, head.byteOffset).getUint32(0);
+  if (magic === QEMU_VM_FILE_MAGIC) return { kind: "main" };
+  if (magic === MULTIFD_MAGIC && head.length > ID_AT) return { kind: "multifd", id: head[ID_AT] };
+  return { kind: "preempt" };
+}
+
+/** Make the directory of a new capture. @throws {TransportError} when there is something in it */
+export function makeCaptureDirectory(path: string): void {
+  try {
+    fs.mkdirSync(path, { recursive: true, mode: 0o700 });
+    if (fs.readdirSync(path).length > 0) throw new TransportError(`Cannot record into '${path}': it is not empty`);
+  } catch (error) {
+    if (error instanceof TransportError) throw error;
+    throw new TransportError(`Cannot record into '${path}': ${errnoText(error)}`, { cause: error });
+  }
+}
+
+/** Write the list. */
+export function writeCapture(path: string, capture: Capture): void {
+  fs.writeFileSync(join(path, LIST), JSON.stringify(capture, undefined, 2) + "\n", { mode: 0o600 });
+}
+
+/** Read it. @throws {TransportError} when there is none, or it is none */
+export function readCapture(path: string): Capture {
+  const file = join(path, LIST);
+  try {
+    if (fs.statSync(file).size > MAX_LIST) throw new TransportError(`Cannot read '${file}': it is too long for a list`);
+    const capture = JSON.parse(fs.readFileSync(file, "utf8")) as Capture;
+    const good = capture?.capture === 1 && Array.isArray(capture.channels) &&
+      capture.channels.every(({ file }) => typeof file === "string" && /^[\w.]+$/.test(file));
+    if (!good) throw new TransportError(`Cannot read '${file}': it is no list of a capture`);
+    return capture;
+  } catch (error) {
+    if (error instanceof TransportError) throw error;
+    const reason = error instanceof SyntaxError ? "it is no list of a capture" : errnoText(error);
+    throw new TransportError(`Cannot read '${file}': ${reason}`, { cause: error });
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * A live migration between two real QEMUs through the recorder: it arrives, and the capture is what was sent.
+ * @module
+ */
+import assert from "node:assert/strict";
+import {
+  type Capture,
+  DEFAULT_TRANSPORTS,
+  openImage,
+  Qemu,
+  recordMigration,
+  replayMigration,
+  Workbench,
+} from "../../mod.ts";
+import { qemuTest } from "./available.ts";
+import { guestFiles } from "./content.ts";
+import { assertSameBytes } from "./here.ts";
+import { sweepingRom } from "./rom.ts";
+
+const RAM = 64 << 20;
+const MACHINE = ["-machine", "pc", "-m", "64"];
+
+async function memoryOf(vm: Qemu): Promise<Uint8Array> {
+  const filename = vm.path("pmemsave");
+  await vm.execute("pmemsave", { val: 0, size: RAM, filename });
+  return Deno.readFileSync(filename);
+}
+
+for (const channels of [0, 3]) {
+  qemuTest(
+    `a migration with ${channels || "no"} multifd channels passes, is kept, and loads again from the capture`,
+    async () => {
+      using files = guestFiles(sweepingRom(), RAM);
+      await using source = await Qemu.launch({ args: [...MACHINE, ...files.load] });
+      const setUp = async (vm: Qemu) => {
+        const bench = await Workbench.open({ qmp: vm.qmp });
+        await bench.setCapabilities({ multifd: channels > 0, "return-path": true });
+        await bench.setParameter("multifd-channels", Math.max(channels, 1));
+        await bench.setParameter("max-bandwidth", 0);
+        return bench;
+      };
+      const destination = async () => {
+        const vm = await Qemu.launch({ args: [...MACHINE, ...files.bios, "-S", "-incoming", "defer"] });
+        const bench = await setUp(vm);
+        await bench.qmp("migrate-incoming", { uri: `unix:${vm.path("in")}`, "exit-on-error": false });
+        return { vm, bench, uri: `unix:${vm.path("in")}` };
+      };
+      await using bench = await setUp(source);
+      const first = await destination();
+      await using _one = first.vm;
+      const directory = source.path("capture");
+      const listening = Promise.withResolvers<string>();
+      const recorded: Promise<Capture> = recordMigration({
+        directory,
+        listen: `unix:${source.path("here")}`,
+        forward: first.uri,
+        transports: DEFAULT_TRANSPORTS,
+        onListening: listening.resolve,
+      });
+      await bench.migrate(await listening.promise);
+      await first.bench.settled();
+      assert.equal(first.bench.info().status, "completed");
+      const memory = await memoryOf(source);
+      assertSameBytes(await memoryOf(first.vm), memory, "memory behind the recorder");
+
+      const capture = await recorded;
+      assert.equal(capture.channels.length, 1 + channels);
+      const names = Array.from({ length: channels }, (_, i) => `ch${i}.bin`);
+      assert.deepEqual(capture.channels.map(({ file }) => file).sort(), [...names, "main.bin"]);
+      await using image = await openImage(`${directory}/main.bin`, {
+        channels: names.map((name) => `${directory}/${name}`),
+      });
+      assert.equal(image.complete, true);
+      const page = await image.ram.readPage("pc.ram", 5 << 20);
+      assertSameBytes(page, memory.subarray(5 << 20, (5 << 20) + 4096), "a page of the capture");
+
+      const second = await destination();
+      await using _two = second.vm;
+      const replayed = await replayMigration({ directory, uri: second.uri, transports: DEFAULT_TRANSPORTS });
+      await second.bench.settled();
+      assert.equal(second.bench.info().status, "completed");
+      assert.equal(replayed.accepted, true);
+      assertSameBytes(await memoryOf(second.vm), memory, "memory behind the replay");
+      for (const one of [first.bench, second.bench]) await one[Symbol.asyncDispose]();
+    },
+  );
+}
