@@ -12,7 +12,7 @@
  */
 import type { Image } from "../containers/image.ts";
 import type { DeviceDescription, FieldDescription, Vmsd } from "../stream/vmdesc.ts";
-import type { Report } from "./verify.ts";
+import type { Report } from "./findings.ts";
 import type { DumpField, DumpVmsd, TargetQemu } from "./vmstate_dump.ts";
 
 /** What a QEMU would say to one device. */

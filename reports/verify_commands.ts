@@ -10,7 +10,7 @@
 import type { StreamDecoder } from "../stream/decode.ts";
 import { hex } from "../stream/errors.ts";
 import type { CommandRecord } from "../stream/records.ts";
-import type { Report } from "./verify.ts";
+import type { Report } from "./findings.ts";
 
 /** Ranges remembered of all discards together. */
 const RANGE_LIMIT = 1 << 16;

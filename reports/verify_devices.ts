@@ -12,7 +12,7 @@ import type { DeviceRecord } from "../stream/records.ts";
 import type { VmDescription } from "../stream/vmdesc.ts";
 import { walkDevice } from "../stream/vmstate.ts";
 import { deviceLeaves } from "./explain_device.ts";
-import type { Report } from "./verify.ts";
+import type { Report } from "./findings.ts";
 
 /** RunState, in QEMU's order. */
 const RUN_STATES = (

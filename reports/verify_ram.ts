@@ -25,7 +25,7 @@ import type {
   SectionType,
 } from "../stream/records.ts";
 import type { Tables } from "../stream/tables.ts";
-import type { Report } from "./verify.ts";
+import type { Report } from "./findings.ts";
 
 /** Bytes read at once where slots are looked into. */
 const STEP = 1 << 20;

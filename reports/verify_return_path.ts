@@ -14,7 +14,7 @@ import type { ByteSource } from "../stream/channel.ts";
 import { hex, StreamError } from "../stream/errors.ts";
 import { StreamReader } from "../stream/reader.ts";
 import type { RamBlockEntry } from "../stream/records.ts";
-import type { Report } from "./verify.ts";
+import type { Report } from "./findings.ts";
 
 const NAMES = ["INVALID", "SHUT", "PONG", "REQ_PAGES_ID", "REQ_PAGES", "RECV_BITMAP", "RESUME_ACK", "SWITCHOVER_ACK"];
 /** Bytes of payload; undefined where it holds a name. */
