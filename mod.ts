@@ -283,6 +283,7 @@ export type { InputOptions } from "./reports/input.ts";
 export type { Finding, Severity, VerifyOptions, VerifyReport } from "./reports/verify.ts";
 export type { DeviceVerdict } from "./reports/verify_against.ts";
 export { verifyText } from "./reports/verify_text.ts";
+export type { FurtherInput } from "./reports/verify_beside.ts";
 export type { WhyFinding, WhyOptions, WhyPlace, WhyReport } from "./reports/why.ts";
 export { runIncoming, type RunOptions, type RunResult } from "./reports/why_run.ts";
 export { whyText } from "./reports/why_text.ts";

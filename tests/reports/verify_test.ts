@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import { combine, DEFAULT_PLUGINS } from "../../mod.ts";
 import { xbzrle } from "../../plugins/xbzrle.ts";
 import { explainImage } from "../../reports/explain.ts";
@@ -239,4 +240,31 @@ Deno.test("verifyImage() follows the way back: requests in pages of known blocks
   }
   const cut = await verifyImage(main, { returnPath: sound.subarray(0, request + 9) });
   assert.match(cut.findings.at(-1)!.message, /^Cannot read REQ_PAGES_ID .* before the end/);
+});
+
+Deno.test("verifyImage() of cuts and flipped bytes: a report, within bounds, whatever they hit", async () => {
+  for (const name of ["isapc-file", "pc-postcopy", "pc-mapped"]) {
+    const whole = await loadFixture(name);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 0, max: whole.length }),
+        fc.array(fc.tuple(fc.nat(1 << 14), fc.integer({ min: 1, max: 255 })), { maxLength: 4 }),
+        fc.boolean(),
+        async (cut, flips, tail) => {
+          const bytes = whole.slice(0, tail ? whole.length : cut);
+          for (const [at, by] of flips) {
+            const where = tail ? bytes.length - 1 - at : at;
+            if (where >= 0 && where < bytes.length) bytes[where] ^= by;
+          }
+          const { ok, findings } = await verify(bytes);
+          assert.equal(ok, findings.every(({ severity }) => severity === "warning"));
+          for (const { offset, message } of findings) {
+            assert(offset >= 0 && Number.isSafeInteger(offset), message);
+            assert.doesNotMatch(message, /\n|undefined|NaN/);
+          }
+        },
+      ),
+      { numRuns: 60, seed: 11 },
+    );
+  }
 });
