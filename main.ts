@@ -10,6 +10,8 @@ import type { Inspected, InspectRequest } from "./repl/commands/inspect.ts";
 import type { Verified, VerifyRequest } from "./repl/commands/verify.ts";
 import type { Explained, WhyRequest } from "./repl/commands/why.ts";
 import type { Bench, BenchOptions } from "./repl/bench.ts";
+import type { Paired } from "./core/pair_job.ts";
+import type { PairRequest } from "./repl/commands/pair.ts";
 import type { Machine } from "./repl/commands/save.ts";
 import { PLAIN } from "./repl/colour.ts";
 import { describeError, PROCESS_OUTPUT } from "./repl/output.ts";
@@ -20,6 +22,7 @@ export const TOOLS: Tools = {
   version: config.version,
   openBench,
   attach,
+  pair,
   record,
   replay,
   inspect,
@@ -67,6 +70,25 @@ async function attach(address: string): Promise<Machine> {
     restore: (path, { offset, ...request }) => bench.restore(path, { ...request, offset: size(offset) }),
     [Symbol.asyncDispose]: () => bench[Symbol.asyncDispose](),
   };
+}
+
+/** Two running QEMUs. */
+async function pair({ src, dst, channels, compression, maxBandwidth, ...options }: PairRequest): Promise<Paired> {
+  const [{ pairMachines, Workbench }, { parseSize }] = await Promise.all([
+    import("./mod.ts"),
+    import("./guest/size.ts"),
+  ]);
+  await using source = await Workbench.open({ qmp: src });
+  await using destination = await Workbench.open({ qmp: dst });
+  return await pairMachines(source, destination, {
+    ...options,
+    capabilities: channels === undefined && compression === undefined ? {} : { multifd: true },
+    parameters: {
+      ...(channels === undefined ? {} : { "multifd-channels": channels }),
+      ...(compression === undefined ? {} : { "multifd-compression": compression }),
+      ...(maxBandwidth === undefined ? {} : { "max-bandwidth": parseSize(maxBandwidth) }),
+    },
+  });
 }
 
 async function record(options: Parameters<Tools["record"]>[0]) {

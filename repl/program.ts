@@ -12,6 +12,7 @@ import { completionsCommand } from "./commands/completions.ts";
 import { consoleCommand } from "./commands/console.ts";
 import { type Explain, explainCommand } from "./commands/explain.ts";
 import { type Inspect, inspectCommand } from "./commands/inspect.ts";
+import { type Pair, pairCommand } from "./commands/pair.ts";
 import { type Record, recordCommand, type Replay, replayCommand } from "./commands/record.ts";
 import { restoreCommand } from "./commands/restore.ts";
 import { runCommand } from "./commands/run.ts";
@@ -29,6 +30,7 @@ export interface Tools {
   readonly version: string;
   readonly openBench: OpenBench;
   readonly attach: Attach;
+  readonly pair: Pair;
   readonly record: Record;
   readonly replay: Replay;
   readonly inspect: Inspect;
@@ -65,6 +67,7 @@ const COMMANDS: readonly CommandModule[] = [
   saveCommand,
   restoreCommand,
   serveCommand,
+  pairCommand,
   recordCommand,
   replayCommand,
   completionsCommand,

@@ -121,8 +121,8 @@ export function report(context: Context, value: unknown, text: string): void {
   else if (!quiet) context.output.out(text + "\n");
 }
 
-/** Watch a save, and let Ctrl-C cancel it: a second one leaves at once. */
-async function withProgress<T>(
+/** Watch a migration, and let Ctrl-C cancel it: a second one leaves at once. */
+export async function withProgress<T>(
   context: Context,
   work: (how: Pick<SaveRequest, "onProgress" | "signal">) => Promise<T>,
 ): Promise<T> {
