@@ -100,6 +100,8 @@ class PieceReader {
     if (!whole) {
       const scan = new Scan(source);
       if (!this.#pieces.some(({ index }) => index.blocks.length)) {
+        // what came before the list may have swallowed it
+        at = source.start ?? 0;
         const mapped = await findMappedBlocks(source, at, this.breath);
         if (mapped.length) this.#mapped = true;
         at = Math.max(at, ...mapped.map(({ pagesOffset, bytes }) => pagesOffset + bytes));

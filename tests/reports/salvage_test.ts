@@ -1,0 +1,245 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import fc from "fast-check";
+import { openImage } from "../../containers/image.ts";
+import { xbzrle } from "../../plugins/xbzrle.ts";
+import { salvageImage, type SalvageReport } from "../../reports/salvage.ts";
+import { salvageText } from "../../reports/salvage_text.ts";
+import { capture, loadFixture } from "../fixtures.ts";
+
+const tables = xbzrle.tables!;
+
+/** Salvage bytes; `look` sees the directory before it goes away. */
+async function salvage(
+  bytes: Uint8Array,
+  look: (path: (file: string) => string, report: SalvageReport) => void | Promise<void> = () => {},
+): Promise<SalvageReport> {
+  const directory = Deno.makeTempDirSync({ prefix: "miglab-salvage-" });
+  try {
+    Deno.writeFileSync(`${directory}/in`, bytes);
+    const report = await salvageImage(`${directory}/in`, `${directory}/out`, { tables });
+    assert.deepEqual([...Deno.readDirSync(directory)].map(({ name }) => name).sort(), ["in", "out"]);
+    await look((file) => `${directory}/out/${file}`, report);
+    return report;
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** Content of a block as the intact file has it. */
+async function contents(bytes: Uint8Array): Promise<Map<string, Uint8Array>> {
+  await using image = await openImage(bytes, { tables });
+  return new Map(image.ram.blocks.map(({ id, bytes: length }) => {
+    const content = new Uint8Array(length);
+    image.ram.readRange(id, 0, content);
+    return [id, content];
+  }));
+}
+
+/** Every page that is said to be recovered is the page of the intact guest, but for those in `except`. */
+function assertPages(
+  { ram }: SalvageReport,
+  path: (file: string) => string,
+  intact: ReadonlyMap<string, Uint8Array>,
+  except: (block: string, page: number) => boolean = () => false,
+): void {
+  for (const { block, file, bytes, pageBytes, lost, recoveredPages, lostPages } of ram) {
+    const expected = intact.get(block);
+    if (!expected) continue;
+    const found = Deno.readFileSync(path(file));
+    assert.equal(found.length, bytes);
+    assert.equal(recoveredPages + lostPages, Math.ceil(bytes / pageBytes));
+    const gone = new Set(lost.flatMap(([first, count]) => Array.from({ length: count }, (_, i) => first + i)));
+    assert.equal(gone.size, lostPages);
+    for (let page = 0; page < bytes / pageBytes; page++) {
+      if (gone.has(page) || except(block, page)) continue;
+      const [at, end] = [page * pageBytes, (page + 1) * pageBytes];
+      const same = Buffer.compare(found.subarray(at, end), expected.subarray(at, end)) === 0;
+      assert(same, `page ${page} of ${block}`);
+    }
+  }
+}
+
+for (const name of ["q35-file-2cpu", "q35-mapped", "pc-xbzrle", "pc-no-footers", "aarch64-virt-file"]) {
+  Deno.test(`salvageImage() of the intact ${name} gives all of it and loses nothing`, async () => {
+    const bytes = await loadFixture(name);
+    const { ram, sections } = capture(name);
+    await salvage(bytes, (path, report) => {
+      assert(report.intact);
+      assert.deepEqual([report.damages, report.lost], [[], { pages: 0, devices: [], notes: [] }]);
+      for (const { name: id, sha256: expected } of ram.blocks) {
+        const block = report.ram.find(({ block }) => block === id)!;
+        assert.equal(sha256(Deno.readFileSync(path(block.file))), expected, id);
+      }
+      for (const section of sections!.filter((each) => report.devices.some(({ name }) => name === each.name))) {
+        const device = report.devices.find(({ offset }) => offset === section.offset)!;
+        const body = bytes.subarray(section.offset, section.offset + section.size);
+        assert.equal(Deno.readFileSync(path(device.file)).toHex(), body.toHex(), section.name);
+      }
+      assert.deepEqual(JSON.parse(Deno.readTextFileSync(path("salvage.json"))), JSON.parse(JSON.stringify(report)));
+      assert.equal(Deno.readTextFileSync(path("salvage.txt")), salvageText(report));
+      assert(Array.isArray(JSON.parse(Deno.readTextFileSync(path("vmdescription.json"))).devices));
+    });
+  });
+}
+
+Deno.test("salvageImage() of a file cut anywhere gives every page and device before the cut", async () => {
+  for (const name of ["q35-file-2cpu", "pc-multipass"]) {
+    const bytes = await loadFixture(name);
+    for (const part of [0.1, 0.5, 0.9, 0.97]) {
+      const cut = bytes.slice(0, Math.floor(bytes.length * part));
+      await using before = await openImage(cut, { tables });
+      const intact = await contents(cut);
+      await salvage(cut, (path, report) => {
+        assertPages(report, path, intact);
+        for (const { id, missingPages } of before.ram.blocks) {
+          assert.equal(report.ram.find(({ block }) => block === id)!.lostPages, missingPages, id);
+        }
+        assert.equal(report.devices.length, before.devices.length);
+        assert.equal(report.lost.devices, null);
+        assert.match(report.lost.notes.join(), /the description is missing/);
+      });
+    }
+  }
+});
+
+Deno.test("salvageImage() loses no more than the damaged pages, and finds all devices behind them", async () => {
+  const bytes = await loadFixture("q35-file-2cpu");
+  const intact = await contents(bytes);
+  for (const [from, to] of [[0x8000, 0x12000], [0x20000, 0x20008], [0x40000, 0x48000]]) {
+    const damaged = bytes.slice();
+    damaged.fill(0xaa, from, to);
+    await salvage(damaged, (path, report) => {
+      // pages whose own bytes were overwritten, but not their heads, cannot be told
+      const files = new Map(report.ram.map(({ block, file }) => [block, Deno.readFileSync(path(file))]));
+      const content = (block: string, page: number) => {
+        return files.get(block)!.subarray(page * 4096, (page + 1) * 4096).includes(0xaa);
+      };
+      assertPages(report, path, intact, content);
+      assert(report.lost.pages <= (to - from) / 9 + 2);
+      assert.deepEqual(report.lost.devices, []);
+    });
+  }
+});
+
+Deno.test("salvageImage() reads on behind a damaged header, configuration or block list", async () => {
+  for (const name of ["q35-file-2cpu", "q35-mapped"]) {
+    const bytes = await loadFixture(name);
+    const intact = await contents(bytes);
+    for (const at of [0, 2, 7, 8, 12, 0x30, 0x40, 0x64, 0x90]) {
+      const damaged = bytes.slice();
+      damaged[at] ^= 0x55;
+      await salvage(damaged, (path, report) => {
+        assert(report.lost.pages <= 1, `${name} byte ${at}`); // of a block by the damaged name
+        assert.deepEqual(report.lost.devices, [], `${name} byte ${at}`);
+        assertPages(report, path, intact, (block) => name === "q35-mapped" && at === 0x90 && block === "pc.ram");
+      });
+    }
+  }
+});
+
+Deno.test("salvageImage() names the device that is lost, and only that", async () => {
+  const bytes = await loadFixture("q35-file-2cpu");
+  await using image = await openImage(bytes);
+  const device = image.devices.find(({ name }) => name === "apic")!;
+  const damaged = bytes.slice();
+  damaged.fill(0xff, device.offset - 20, device.offset);
+  const report = await salvage(damaged);
+  assert.deepEqual(report.lost.devices, [{ name: "apic", instanceId: device.instanceId }]);
+  assert.equal(report.devices.length, image.devices.length - 1);
+  assert.equal(report.lost.pages, 0);
+  assert.match(salvageText(report), /32 devices recovered, 1 lost: apic 0\n/);
+});
+
+Deno.test("salvageImage() takes slots that are not zero for pages where no bitmap was written", async () => {
+  const bytes = await loadFixture("q35-mapped");
+  const intact = await contents(bytes);
+  await using image = await openImage(bytes);
+  const damaged = bytes.slice(0, image.ram.blocks.at(-1)!.pagesOffset! + 4096);
+  for (const { bitmapOffset, bytes: length } of image.ram.blocks) {
+    damaged.fill(0, bitmapOffset!, bitmapOffset! + Math.ceil(length / 4096 / 64) * 8);
+  }
+  await salvage(damaged, (path, report) => {
+    for (const { block, recoveredPages, dataPages, uncertainPages } of report.ram) {
+      const content = intact.get(block)!;
+      let nonzero = 0;
+      for (let at = 0; at < content.length; at += 4096) {
+        if (content.subarray(at, at + 4096).some((byte) => byte !== 0)) nonzero++;
+      }
+      assert.equal(recoveredPages, dataPages);
+      assert.equal(uncertainPages, dataPages);
+      assert(dataPages >= nonzero, block); // slots of pages that turned zero keep what they had
+    }
+    assert.match(report.lost.notes.join(), /no bitmap was written/);
+    const { file } = report.ram.find(({ block }) => block === "pc.bios")!;
+    assert.equal(sha256(Deno.readFileSync(path(file))), sha256(intact.get("pc.bios")!));
+  });
+});
+
+Deno.test("salvageImage() gives pages of a mapped-ram file that ends among them", async () => {
+  const bytes = await loadFixture("q35-mapped");
+  const intact = await contents(bytes);
+  await using image = await openImage(bytes);
+  const { pagesOffset, id } = image.ram.blocks[0];
+  const cut = bytes.slice(0, pagesOffset! + 0x801000);
+  await salvage(cut, (path, report) => {
+    assert.deepEqual(report.ram.map(({ block }) => block), [id]);
+    assertPages(report, path, intact);
+    const [{ lost }] = report.ram;
+    assert(lost.every(([first]) => first * 4096 >= 0x801000));
+    assert(lost.length > 0);
+  });
+});
+
+Deno.test("salvageImage() gives what interrupted saves hold", async () => {
+  for (const name of ["pc-cancelled", "q35-killed", "pc-mapped-cancelled"]) {
+    const report = await salvage(await loadFixture(name));
+    assert(report.ram.some(({ dataPages }) => dataPages > 50), name);
+    assert.equal(report.intact, false);
+  }
+});
+
+Deno.test("salvageImage() makes a new directory or none", async () => {
+  const directory = Deno.makeTempDirSync({ prefix: "miglab-salvage-" });
+  try {
+    Deno.writeTextFileSync(`${directory}/kept`, "");
+    Deno.writeTextFileSync(`${directory}/in`, "nothing that is known");
+    await assert.rejects(salvageImage(`${directory}/in`, directory), /Could not make '.*': it is there and not empty/);
+    await assert.rejects(salvageImage(`${directory}/no`, `${directory}/out`), /No such file or directory/);
+    await assert.rejects(
+      salvageImage(`${directory}/in`, `${directory}/a/b`),
+      /Could not make '.*\/a\/b': No such file/,
+    );
+    const report = await salvageImage(`${directory}/in`, `${directory}/out`);
+    assert.deepEqual([report.ram, report.devices, report.lost.devices], [[], [], null]);
+    assert.deepEqual([...Deno.readDirSync(directory)].map(({ name }) => name).sort(), ["in", "kept", "out"]);
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+});
+
+Deno.test("salvageImage() of any cut and any flipped bytes ends soon, and recovers what is not near them", async () => {
+  const bytes = await loadFixture("q35-file-2cpu");
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.tuple(fc.nat(bytes.length - 1), fc.integer({ min: 1, max: 255 })), { maxLength: 4 }),
+      fc.option(fc.nat(bytes.length)),
+      async (flips, end) => {
+        const damaged = bytes.slice(0, end ?? bytes.length);
+        for (const [at, bits] of flips) if (at < damaged.length) damaged[at] ^= bits;
+        const began = performance.now();
+        const report = await salvage(damaged);
+        assert(performance.now() - began < 20_000);
+        if (end !== null) return;
+        assert(report.lost.pages <= 8 * flips.length, JSON.stringify(report.lost.pages));
+        if (report.lost.devices) assert(report.lost.devices.length <= flips.length * 2);
+      },
+    ),
+    { numRuns: 300 },
+  );
+});
