@@ -5,10 +5,15 @@
  * @module
  */
 import config from "./deno.json" with { type: "json" };
+import type { ConvertedFile, ConvertRequest } from "./repl/commands/convert.ts";
+import type { Diffed, DiffRequest } from "./repl/commands/diff.ts";
 import type { ExplainedLine, ExplainRequest } from "./repl/commands/explain.ts";
+import type { Extracted, ExtractWhat } from "./repl/commands/extract.ts";
 import type { Inspected, InspectRequest } from "./repl/commands/inspect.ts";
 import type { Verified, VerifyRequest } from "./repl/commands/verify.ts";
 import type { Explained, WhyRequest } from "./repl/commands/why.ts";
+import type { Salvaged, SalvageRequest } from "./repl/commands/salvage.ts";
+import type { FileRequest, FileWork } from "./repl/file_work.ts";
 import type { Bench, BenchOptions } from "./repl/bench.ts";
 import type { Paired } from "./core/pair_job.ts";
 import type { PairRequest } from "./repl/commands/pair.ts";
@@ -29,6 +34,10 @@ export const TOOLS: Tools = {
   explain,
   verify,
   why,
+  convert: convertFile,
+  diff: diffFiles,
+  extract: extractFile,
+  salvage: salvageFile,
 };
 
 async function openBench({ content = [], accel, plugins = [], ...options }: BenchOptions): Promise<Bench> {
@@ -217,6 +226,133 @@ async function why(path: string, request: WhyRequest): Promise<Explained> {
     known: report.findings.length > 0,
     text: (style) => text + whyText(report, style),
   };
+}
+
+/** A saved guest to read from. */
+async function openFile(path: string, request: FileRequest, work: FileWork) {
+  const { offset, channels, plugins, snapshot } = request;
+  const [{ openImage }, { fileSource }, { spool }, { parseSize }] = await Promise.all([
+    import("./containers/image.ts"),
+    import("./containers/file_source.ts"),
+    import("./containers/sources.ts"),
+    import("./guest/size.ts"),
+  ]);
+  // pages are wanted in another order than they come
+  const input = path === "-" ? await spool(fileSource("-")) : path;
+  return await openImage(input, {
+    offset: offset === undefined ? 0 : parseSize(offset),
+    channels,
+    tables: await tablesWith(plugins),
+    onProgress: work.onRead,
+    ...(snapshot !== undefined ? { snapshot } : {}),
+  });
+}
+
+async function isStreamAt(path: string, offset: number): Promise<boolean> {
+  const [{ fileSource }, { detectContent, holdsStream, DETECT_BYTES }] = await Promise.all([
+    import("./containers/file_source.ts"),
+    import("./containers/magic.ts"),
+  ]);
+  const file = fileSource(path);
+  try {
+    const head = new Uint8Array(DETECT_BYTES);
+    return holdsStream(detectContent(head.subarray(0, file.readAt?.(head, offset) ?? 0)));
+  } finally {
+    file.close();
+  }
+}
+
+async function convertFile(from: string, to: string, request: ConvertRequest, work: FileWork): Promise<ConvertedFile> {
+  const [{ convertImage }, { parseSize }] = await Promise.all([
+    import("./reports/convert.ts"),
+    import("./guest/size.ts"),
+  ]);
+  const { to: format, offset, xml, running, ...rest } = request;
+  // where IN begins with a stream and has none at the offset, the offset is OUT's
+  const target = offset !== undefined && from !== "-" && await isStreamAt(from, 0) &&
+    !await isStreamAt(from, parseSize(offset));
+  await using image = await openFile(from, target ? rest : { ...rest, offset }, work);
+  work.guard();
+  return await convertImage(image, to, format as Parameters<typeof convertImage>[2], {
+    ...(target ? { offset: parseSize(offset!) } : {}),
+    ...(xml !== undefined ? { xml: Deno.readTextFileSync(xml) } : {}),
+    ...(running !== undefined ? { running } : {}),
+    onProgress: work.onProgress,
+    signal: work.signal,
+  });
+}
+
+async function diffFiles(a: string, b: string, request: DiffRequest, work: FileWork): Promise<Diffed> {
+  const [{ diffImages }, { diffText }] = await Promise.all([
+    import("./reports/diff.ts"),
+    import("./reports/diff_text.ts"),
+  ]);
+  const { ignore, ram, offsetA, offsetB, plugins } = request;
+  await using left = await openFile(a, { offset: offsetA, plugins }, work);
+  await using right = await openFile(b, { offset: offsetB, plugins }, work);
+  const report = await diffImages(left, right, { ignore, withoutRam: !ram, onProgress: work.onProgress });
+  return { report, text: () => diffText(report) };
+}
+
+async function extractFile(
+  file: string,
+  what: ExtractWhat,
+  output: string | undefined,
+  put: (bytes: Uint8Array) => void,
+  request: FileRequest,
+  work: FileWork,
+): Promise<Extracted> {
+  const [extract, { writeElfCore }, { createOutput }, { parseSize }] = await Promise.all([
+    import("./reports/extract.ts"),
+    import("./reports/elf.ts"),
+    import("./containers/output_file.ts"),
+    import("./guest/size.ts"),
+  ]);
+  await using image = await openFile(file, request, work);
+  work.guard();
+  if (what.kind === "elf") return await writeElfCore(image, output!, work);
+  if (what.kind === "block" && output !== undefined) return await extract.extractBlock(image, what.block, output, work);
+  using out = output === undefined ? undefined : createOutput(output);
+  const write = out ? (bytes: Uint8Array) => out.write(bytes) : put;
+  let bytes = 0;
+  if (what.kind === "xml") {
+    const text = new TextEncoder().encode(extract.domainXml(image));
+    write(text);
+    bytes = text.length;
+  } else {
+    const block = extract.blockNamed(image, what.block);
+    const at = what.kind === "range" ? parseSize(what.at) : 0;
+    const range = what.kind === "block"
+      ? { offset: 0, length: block.bytes }
+      : what.length === undefined
+      ? extract.pageAt(block, at)
+      : { offset: at, length: parseSize(what.length) };
+    await extract.extractRange(image, block.id, range.offset, range.length, write, work);
+    bytes = range.length;
+  }
+  out?.finish(bytes);
+  return { bytes };
+}
+
+async function salvageFile(
+  file: string,
+  directory: string,
+  request: SalvageRequest,
+  work: FileWork,
+): Promise<Salvaged> {
+  const [{ salvageImage }, { salvageText }, { parseSize }] = await Promise.all([
+    import("./reports/salvage.ts"),
+    import("./reports/salvage_text.ts"),
+    import("./guest/size.ts"),
+  ]);
+  const report = await salvageImage(file, directory, {
+    offset: request.offset === undefined ? 0 : parseSize(request.offset),
+    tables: await tablesWith(request.plugins),
+    onWrite: work.guard,
+    onProgress: work.onProgress,
+    signal: work.signal,
+  });
+  return { report, text: () => salvageText(report) };
 }
 
 /** Nothing runs any more and the program is not through: what it waits for can no longer come. */

@@ -266,6 +266,7 @@ export {
   type FieldDifference,
   type LayoutDifference,
 } from "./reports/diff.ts";
+export type { PlainFields, PlainValue } from "./stream/vmstate.ts";
 export { diffText } from "./reports/diff_text.ts";
 export { extractBlock, type ExtractedBlock, extractRange } from "./reports/extract.ts";
 export { writeElfCore, type WrittenCore } from "./reports/elf.ts";

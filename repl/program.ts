@@ -10,12 +10,16 @@ import type { OpenBench } from "./bench.ts";
 import { type Style, styleFor } from "./colour.ts";
 import { completionsCommand } from "./commands/completions.ts";
 import { consoleCommand } from "./commands/console.ts";
+import { type Convert, convertCommand } from "./commands/convert.ts";
+import { type Diff, diffCommand } from "./commands/diff.ts";
 import { type Explain, explainCommand } from "./commands/explain.ts";
+import { type Extract, extractCommand } from "./commands/extract.ts";
 import { type Inspect, inspectCommand } from "./commands/inspect.ts";
 import { type Pair, pairCommand } from "./commands/pair.ts";
 import { type Record, recordCommand, type Replay, replayCommand } from "./commands/record.ts";
 import { restoreCommand } from "./commands/restore.ts";
 import { runCommand } from "./commands/run.ts";
+import { salvageCommand, type SalvageTool } from "./commands/salvage.ts";
 import { type Attach, saveCommand } from "./commands/save.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { type Verify, verifyCommand } from "./commands/verify.ts";
@@ -37,6 +41,10 @@ export interface Tools {
   readonly explain: Explain;
   readonly verify: Verify;
   readonly why: Why;
+  readonly convert: Convert;
+  readonly diff: Diff;
+  readonly extract: Extract;
+  readonly salvage: SalvageTool;
 }
 
 /** What a command works with. */
@@ -70,6 +78,10 @@ const COMMANDS: readonly CommandModule[] = [
   pairCommand,
   recordCommand,
   replayCommand,
+  diffCommand,
+  convertCommand,
+  extractCommand,
+  salvageCommand,
   completionsCommand,
 ];
 
