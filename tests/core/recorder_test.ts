@@ -16,9 +16,16 @@ function temporary(): { file(name: string): string } & Disposable {
 }
 
 /** Begin to record. @returns where to connect, and what will come of it */
-async function recording(directory: string, forward: string, listen = "tcp::0") {
+async function recording(directory: string, forward: string, options: { listen?: string; copy?: boolean } = {}) {
   const { promise, resolve } = Promise.withResolvers<string>();
-  const capture: Promise<Capture> = recordMigration({ directory, listen, forward, transports, onListening: resolve });
+  const capture: Promise<Capture> = recordMigration({
+    directory,
+    listen: "tcp::0",
+    forward,
+    transports,
+    onListening: resolve,
+    ...options,
+  });
   capture.catch(() => {});
   return { uri: await promise, capture };
 }
@@ -33,12 +40,17 @@ async function reachable(bench: Workbench): Promise<string> {
   throw new Error("it does not listen");
 }
 
-Deno.test("what passes is kept in both directions, and is a stream as any other", async () => {
+for (const copy of [false, true]) {
+  const by = copy ? "this program" : "the kernel";
+  Deno.test(`what ${by} passes on is kept in both directions, and is a stream as any other`, () => keepsAll(copy));
+}
+
+async function keepsAll(copy: boolean): Promise<void> {
   using dir = temporary();
   await using destination = await Workbench.open({ incoming: "tcp:127.0.0.1:0" });
   await using source = await Workbench.open({ ram: "8M", content: "random:seed=1,bytes=3M" });
   for (const bench of [source, destination]) await bench.setCapability("return-path", true);
-  const { uri, capture } = await recording(dir.file("capture"), await reachable(destination));
+  const { uri, capture } = await recording(dir.file("capture"), await reachable(destination), { copy });
   assert.match(uri, /^tcp:127\.0\.0\.1:\d+$/);
   await source.migrate(uri);
   await destination.settled();
@@ -61,7 +73,7 @@ Deno.test("what passes is kept in both directions, and is a stream as any other"
   assert.equal(image.bytes, channels[0].bytes);
   const page = await image.ram.readPage("pc.ram", 0x1000);
   assert.deepEqual(page, await copyOf(destination, 0x1000));
-});
+}
 
 async function copyOf({ session }: Workbench, offset: number): Promise<Uint8Array> {
   const page = new Uint8Array(4096);
@@ -110,7 +122,7 @@ Deno.test("a migration that is cut is kept as far as it came", async () => {
 
 Deno.test("nobody behind the recorder, a full directory and no capture are one line each", async () => {
   using dir = temporary();
-  await using source = await Workbench.open({ ram: "1M" });
+  await using source = await Workbench.open({ ram: "64M", content: "random:seed=1,bytes=32M" });
   const { uri, capture } = await recording(dir.file("capture"), `unix:${dir.file("nobody")}`);
   const failed = assert.rejects(source.migrate(uri));
   await assert.rejects(capture, /Failed to connect to '.*nobody': No such file or directory/);

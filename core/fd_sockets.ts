@@ -1,0 +1,194 @@
+/**
+ * Sockets whose number is known, for calls Deno has no name for (splice): Unix sockets, and TCP over IPv4. They come from libc,
+ * so this needs `--allow-ffi` without a path; sockets of Deno do not show their number.
+ * @module
+ */
+import dns from "node:dns/promises";
+import fs from "node:fs";
+import { TransportError } from "../stream/errors.ts";
+import { errnoText } from "./errno.ts";
+import { SystemError } from "./scm_rights.ts";
+import type { MigrateAddress } from "./transport.ts";
+
+const AF_UNIX = 1;
+const AF_INET = 2;
+const SOCK_STREAM = 1;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_REUSEADDR = 2;
+const SHUT_RDWR = 2;
+const EAGAIN = 11;
+const PATH_BYTES = 108;
+const BACKLOG = 256;
+const POLL_MS = 2;
+const CLOSED = new TransportError("The recording was closed");
+
+const SYMBOLS = {
+  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
+  listen: { parameters: ["i32", "i32"], result: "i32" },
+  accept4: { parameters: ["i32", "pointer", "pointer", "i32"], result: "i32" },
+  connect: { parameters: ["i32", "buffer", "u32"], result: "i32", nonblocking: true },
+  connectNow: { name: "connect", parameters: ["i32", "buffer", "u32"], result: "i32" },
+  setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
+  getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  shutdown: { parameters: ["i32", "i32"], result: "i32" },
+  close: { parameters: ["i32"], result: "i32" },
+  recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize", nonblocking: true },
+  send: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize", nonblocking: true },
+  __errno_location: { parameters: [], result: "pointer" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+let library: Deno.DynamicLibrary<typeof SYMBOLS> | undefined;
+
+function libc(): Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] {
+  library ??= Deno.dlopen("libc.so.6", SYMBOLS);
+  return library.symbols;
+}
+
+function fail(): never {
+  throw new SystemError(new Deno.UnsafePointerView(libc().__errno_location()!).getInt32());
+}
+
+const check = (result: number): number => result < 0 ? fail() : result;
+
+/** A connected socket. */
+export interface FdSocket {
+  /** Its number. */
+  readonly fd: number;
+  /** Wait for bytes. @returns 0 at the end, and when it was reset or shut */
+  read(view: Uint8Array<ArrayBuffer>): Promise<number>;
+  /** Send all of them. @returns false when the other side is gone */
+  write(view: Uint8Array<ArrayBuffer>): Promise<boolean>;
+  /** Whoever waits on it wakes up; bytes that are under way are dropped. */
+  shut(): void;
+  /** Give the number back; nobody may use it any more. */
+  close(): void;
+}
+
+/** A listening one. */
+export interface FdListener {
+  /** Port of a TCP socket; 0 has become a number. */
+  readonly port: number | undefined;
+  /** @throws {TransportError} once it is closed */
+  accept(): Promise<FdSocket>;
+  close(): void;
+}
+
+/** Bytes of a socket address; undefined for one this module does not reach. */
+async function encode(address: MigrateAddress): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  if (!("type" in address)) return undefined;
+  if (address.type === "unix") {
+    const path = new TextEncoder().encode(String(address.path));
+    if (address.abstract || path.length >= PATH_BYTES) return undefined;
+    const bytes = new Uint8Array(2 + PATH_BYTES);
+    bytes[0] = AF_UNIX;
+    bytes.set(path, 2);
+    return bytes;
+  }
+  if (address.type !== "inet" || address.ipv6 || !/^\d+$/.test(address.port)) return undefined;
+  const found = await dns.lookup(address.host, { family: 4 }).catch(() => undefined);
+  if (!found) return undefined;
+  const bytes = new Uint8Array(16);
+  bytes[0] = AF_INET;
+  new DataView(bytes.buffer).setUint16(2, Number(address.port));
+  bytes.set(found.address.split(".").map(Number), 4);
+  return bytes;
+}
+
+function socketOf(fd: number): FdSocket {
+  return {
+    fd,
+    read: async (view) => Math.max(0, Number(await libc().recv(fd, view, BigInt(view.length), 0))),
+    async write(view) {
+      for (let done = 0; done < view.length;) {
+        const sent = Number(await libc().send(fd, view.subarray(done), BigInt(view.length - done), 0x4000));
+        if (sent <= 0) return false;
+        done += sent;
+      }
+      return true;
+    },
+    shut: () => void libc().shutdown(fd, SHUT_RDWR),
+    close: () => void libc().close(fd),
+  };
+}
+
+/** Whether this module can connect there. */
+export async function reaches(address: MigrateAddress): Promise<boolean> {
+  return await encode(address) !== undefined;
+}
+
+/** Connect. @throws {TransportError} with the transports' words */
+export async function connectFd(address: MigrateAddress): Promise<FdSocket> {
+  const name = await encode(address);
+  if (!name) throw new TypeError("an address this module does not reach");
+  const fd = check(libc().socket(name[0], SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (await libc().connect(fd, name, name.length) === 0) return socketOf(fd);
+  // errno belonged to the thread that called; on this one the refusal comes again, and at once
+  libc().close(fd);
+  const again = check(libc().socket(name[0], SOCK_STREAM | SOCK_CLOEXEC, 0));
+  try {
+    if (libc().connectNow(again, name, name.length) === 0) return socketOf(again);
+    fail();
+  } catch (error) {
+    libc().close(again);
+    const { path, host, port } = address as { path?: string; host?: string; port?: string };
+    throw new TransportError(`Failed to connect to '${path ?? `${host}:${port}`}': ${errnoText(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Listen; a Unix socket is its owner's alone. @returns undefined where this module does not reach @throws {TransportError} */
+export async function listenFd(address: MigrateAddress): Promise<FdListener | undefined> {
+  const name = await encode(address);
+  if (!name) return undefined;
+  const path = name[0] === AF_UNIX ? (address as { path: string }).path : undefined;
+  const fd = check(libc().socket(name[0], SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  try {
+    if (path !== undefined && fs.lstatSync(path, { throwIfNoEntry: false })?.isSocket()) fs.unlinkSync(path);
+    const yes = Uint8Array.of(1, 0, 0, 0);
+    if (path === undefined) check(libc().setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, yes, 4));
+    check(libc().bind(fd, name, name.length));
+    if (path !== undefined) fs.chmodSync(path, 0o600); // before anybody can connect
+    check(libc().listen(fd, BACKLOG));
+  } catch (error) {
+    libc().close(fd);
+    const where = path ?? `${(address as { host: string }).host}:${(address as { port: string }).port}`;
+    throw new TransportError(`Failed to bind socket to ${where}: ${errnoText(error)}`, { cause: error });
+  }
+  return new PolledListener(fd, path);
+}
+
+class PolledListener implements FdListener {
+  readonly port: number | undefined;
+  #open = true;
+
+  constructor(private readonly fd: number, private readonly path: string | undefined) {
+    if (path !== undefined) return;
+    const name = new Uint8Array(16);
+    check(libc().getsockname(fd, name, Uint8Array.of(16, 0, 0, 0)));
+    this.port = new DataView(name.buffer).getUint16(2);
+  }
+
+  async accept(): Promise<FdSocket> {
+    while (this.#open) {
+      const fd = libc().accept4(this.fd, null, null, SOCK_CLOEXEC);
+      if (fd >= 0) return socketOf(fd);
+      const error = new Deno.UnsafePointerView(libc().__errno_location()!).getInt32();
+      if (error !== EAGAIN) {
+        throw new TransportError(`Unable to accept connection: ${errnoText(new SystemError(error))}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    }
+    throw CLOSED;
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    libc().close(this.fd);
+    if (this.path !== undefined) fs.rmSync(this.path, { force: true });
+  }
+}
