@@ -30,8 +30,20 @@ Deno.test("examples save, look into, restore and convert a guest, one after the 
     const [one, two] = [await run("which_blocks", saved), await run("which_blocks", again)];
     assert.match(one.stdout, /^pc-i440fx-10\.0, mapped-ram\npc\.ram +268435456 bytes, 16384 pages of data, begins /);
     assert.equal(two.stdout, one.stdout);
+    const fast = await run("make_fast_to_load", stream, join(dir, "fast.sav"));
+    assert.match(fast.stdout, /fast\.sav: \d+ bytes, 16\d{3} pages of data, \d+ zero, the same guest\n$/);
+    assert.match((await run("which_pages_changed", stream, saved)).stdout, /^nothing changed\n$/);
+    const core = await run("ram_for_gdb", saved, join(dir, "vm.core"));
+    assert.match(core.stdout, /^0x000000000-0x0000bffff pc\.ram\n[^]*registers of 1 processors/);
+    assert.match(
+      (await run("cpu_registers", saved)).stdout,
+      /^CPU 0: rip 0+fff0 rflags 2\n {2}rax [^]* not in long mode\n$/,
+    );
     assert.match((await run("check_a_save", saved)).stdout, /^.*vm\.sav is good\n$/);
-    assert.match((await run("explain_bytes", stream)).stdout, /^0x0 +4 .*header\.magic = "QEVM" [^]*sections\[0\]\.ram/);
+    assert.match(
+      (await run("explain_bytes", stream)).stdout,
+      /^0x0 +4 .*header\.magic = "QEVM" [^]*sections\[0\]\.ram/,
+    );
     const [, slot] = (await run("explain_bytes", saved, "pc.ram", "4096")).stdout.split("\n");
     assert.match(slot, /page 0x1000 of pc\.ram/);
     assert.match((await run("explain_bytes", saved, slot.split(" ")[0])).stdout, /page 0x1000 of pc\.ram/);
