@@ -6,6 +6,7 @@
  * the list.
  * @module
  */
+import { statSync } from "node:fs";
 import { type Content, parseContent } from "../guest/content.ts";
 import type { Guest } from "../guest/guest.ts";
 import { createModelGuest } from "../guest/model.ts";
@@ -16,6 +17,7 @@ import type { CapabilityName } from "./capabilities.ts";
 import { parseIncomingOption } from "./command_line.ts";
 import { CORE_COMMANDS } from "./commands.ts";
 import type { Monitor } from "./command.ts";
+import { errnoText } from "./errno.ts";
 import type { MonitorEvent } from "./events.ts";
 import { complete, type Completion } from "./help.ts";
 import { runHmp } from "./hmp.ts";
@@ -139,8 +141,22 @@ function modelGuest(options: WorkbenchOptions, assembly: Assembly): Guest {
     // a destination's memory is what comes
     content: options.incoming ? { kind: "zero" } : typeof content === "string" ? parseContent(content) : content,
     uuid: options.uuid === undefined ? undefined : uuidBytes(options.uuid),
-    readFile: assembly.readFile,
+    readFile: assembly.readFile && contentReader(assembly.readFile),
   });
+}
+
+/** Reads a file of the content whole; what is wrong with it is said in the words used for every other file. */
+function contentReader(read: (path: string) => Uint8Array): (path: string) => Uint8Array {
+  return (path) => {
+    try {
+      // such as /dev/zero, which has no end
+      const endless = statSync(path).isCharacterDevice();
+      if (!endless) return read(path);
+    } catch (error) {
+      throw new CommandError(`Could not open '${path}': ${errnoText(error)}`);
+    }
+    throw new CommandError(`Cannot lay '${path}' into the guest: a device, expected a file`);
+  };
 }
 
 /** A virtual machine with its monitor, put together from an {@link Assembly}. */

@@ -125,4 +125,12 @@ Deno.test("options that do not go together are one clear line", async () => {
     Workbench.open({ guest: `${directory}/absent` }),
     /Could not open '.*absent': No such file or directory/,
   );
+  await assert.rejects(
+    Workbench.open({ ram: "1M", content: `file:${directory}/none@0` }),
+    { name: "CommandError", message: `Could not open '${directory}/none': No such file or directory` },
+  );
+  await assert.rejects(Workbench.open({ ram: "1M", content: "file:/dev/zero@0" }), {
+    name: "CommandError",
+    message: "Cannot lay '/dev/zero' into the guest: a device, expected a file",
+  });
 });
