@@ -122,12 +122,15 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof JsonFloat);
 }
 
-/** Answer one request without a connection around it: no negotiation, never out of band. */
+/**
+ * Answer one request without a connection around it: never out of band, and nothing to negotiate. Recorded sessions begin
+ * with `qmp_capabilities`, so that is taken, as often as it comes.
+ */
 export async function answerQmp(session: Session, request: unknown, options: QmpOptions): Promise<QmpReply> {
   let reply: QmpReply;
   try {
     const { name, args } = readRequest(request, false);
-    reply = { return: await runQmp(session, name, args, options) };
+    reply = { return: name === "qmp_capabilities" ? negotiated(args) : await runQmp(session, name, args, options) };
   } catch (error) {
     reply = errorReply(error);
   }
@@ -139,6 +142,11 @@ function withId<T extends object>(reply: T, request: unknown): T {
 }
 
 const NEGOTIATION = object({ "*enable": array({ type: "enum", values: ["oob"] }) });
+
+function negotiated(args: unknown): unknown {
+  check(NEGOTIATION, args);
+  return {};
+}
 
 /** One QMP connection: text in, lines out. Who owns the socket feeds and sends. */
 export class QmpConnection {

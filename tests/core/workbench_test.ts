@@ -134,3 +134,14 @@ Deno.test("options that do not go together are one clear line", async () => {
     message: "Cannot lay '/dev/zero' into the guest: a device, expected a file",
   });
 });
+
+Deno.test("a recorded QMP session may begin with qmp_capabilities", async () => {
+  await using bench = await Workbench.open({ ram: "1M" });
+  const answer = async (text: string) => (await bench.executeQmp(text)).reply;
+  const twice = '{"execute": "qmp_capabilities", "arguments": {"enable": ["oob"]}, "id": 1}';
+  assert.deepEqual(await answer(twice), { return: {}, id: 1 });
+  assert.deepEqual(await answer(twice), { return: {}, id: 1 });
+  assert.deepEqual(await answer('{"execute": "qmp_capabilities", "arguments": {"enable": ["x"]}}'), {
+    error: { class: "GenericError", desc: "Parameter 'null' does not accept value 'x'" },
+  });
+});
