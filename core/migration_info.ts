@@ -108,14 +108,32 @@ const WITHOUT_STATISTICS: readonly MigrationStatus[] = ["setup", "failed", "canc
 /** Answer of `query-migrate`. */
 export function migrationInfo(session: Session): MigrationInfo {
   const { outgoing, incoming } = session;
+  const blocked = blockedReasons(session);
   return {
     ...(incoming.status === "none" ? {} : { status: incoming.status }),
     ...(incoming.addresses.length > 0 ? { "socket-address": incoming.addresses.map(socketAddress) } : {}),
     ...(outgoing.status === "none" ? {} : { status: outgoing.status }),
     ...(outgoing.status === "none" || WITHOUT_STATISTICS.includes(outgoing.status) ? {} : statistics(session)),
     ...(outgoing.error === undefined ? {} : { "error-desc": outgoing.error }),
-    ...(session.blockers.length === 0 ? {} : { "blocked-reasons": session.blockers }),
+    ...(blocked.length === 0 ? {} : { "blocked-reasons": blocked }),
   };
+}
+
+/**
+ * What stands in the way in the present mode. In cpr-transfer the new process maps the memory of the old one, and no block
+ * here can be mapped. Source: QEMU system/physmem.c (ram_block_add_cpr_blocker).
+ */
+function blockedReasons(session: Session): readonly string[] {
+  const { blockers, guest } = session;
+  if (session.parameter("mode") !== "cpr-transfer") return blockers;
+  const blocks = [...guest.memory.blocks].sort((a, b) => a.ramAddr - b.ramAddr);
+  return [
+    ...blockers,
+    ...blocks.map(({ idstr }) =>
+      `Memory region ${idstr} is not compatible with CPR. share=on is required for memory-backend objects, and ` +
+      "aux-ram-share=on is required."
+    ),
+  ];
 }
 
 /** A SocketAddress is a MigrateAddress without its `transport`. */

@@ -145,3 +145,20 @@ Deno.test("a recorded QMP session may begin with qmp_capabilities", async () => 
     error: { class: "GenericError", desc: "Parameter 'null' does not accept value 'x'" },
   });
 });
+
+Deno.test("in mode cpr-transfer every block that cannot be mapped stands in the way", async () => {
+  await using bench = await Workbench.open({ ram: "1M", blockers: ["a disk"] });
+  assert.deepEqual(bench.info()["blocked-reasons"], ["a disk"]);
+  await bench.setParameter("mode", "cpr-transfer");
+  const [disk, ...blocks] = bench.info()["blocked-reasons"]!;
+  assert.equal(disk, "a disk");
+  // as QEMU 10.0.2 lists them for -machine pc
+  assert.deepEqual(
+    blocks.map((text) => text.replace(/^Memory region (\S+) is not compatible with CPR\. .*$/, "$1")),
+    ["pc.ram", "pc.bios", "pc.rom", "/rom@etc/acpi/tables", "/rom@etc/table-loader", "/rom@etc/acpi/rsdp"],
+  );
+  assert.match(
+    await bench.hmp("info migrate"),
+    /Outgoing migration blocked:\n {2}a disk\n {2}Memory region pc\.ram is/,
+  );
+});
