@@ -57,7 +57,7 @@ export function rootCommand() {
     .option("--qmp <socket>", "drive a running QEMU by its monitor: PATH, unix:PATH or tcp:HOST:PORT")
     .option("-S, --stopped", "do not start the guest, as QEMU's -S")
     .option("--incoming <uri>", "be a destination: a URI such as unix:/tmp/m.sock, or defer")
-    .option(...collected("--content <spec>", "what RAM holds: zero, pattern, random:N, file:PATH@ADDRESS"))
+    .option(...collected("--content <spec>", "what RAM holds: zero, pattern, random[:SIZE | :P%], file:PATH@ADDRESS"))
     .addOption(
       new Option("--accel <name>", "whose rules capabilities follow").choices(["tcg", "kvm"] as const),
     )

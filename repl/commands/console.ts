@@ -3,7 +3,7 @@
  * @module
  */
 import type { Bench } from "../bench.ts";
-import { benchOptions, UsageError } from "../options.ts";
+import { benchOptions, type RootOptions, UsageError } from "../options.ts";
 import { bytesText } from "../progress.ts";
 import type { CommandModule, Context } from "../program.ts";
 import type { Style } from "../colour.ts";
@@ -43,19 +43,23 @@ async function converse(context: Context): Promise<number> {
     terminal,
     history: new History(historyPath()),
     watch: await watchFor(context) ?? ((work) => work),
-    banner: options.quiet ? undefined : banner(tools.version, bench, options.qmp ?? options.guest, style),
+    banner: options.quiet ? undefined : banner(tools.version, bench, options, style),
     events: options.events || options.verbose,
     verbose: options.verbose,
   });
 }
 
 /** Two lines to begin with. */
-function banner(version: string, { session }: Bench, file: string | undefined, { bold, dim }: Style): string {
+function banner(version: string, { session }: Bench, options: RootOptions, { bold, dim }: Style): string {
+  const { incoming } = options;
+  const file = options.qmp ?? options.guest;
   const { configuration, memory } = session.guest;
   const ram = session.remote?.ramBytes ?? memory.blocks.find(({ idstr }) => idstr === "pc.ram")?.usedLength ??
     memory.totalBytes;
   const what = session.options.incoming
-    ? `${session.remote ? `${file}, ` : ""}a destination that waits for migrate_incoming`
+    ? `${session.remote ? `${file}, ` : ""}a destination ${
+      incoming === undefined || incoming === "defer" ? "that waits for migrate_incoming" : `for ${incoming}`
+    }`
     : `${file ?? "model guest"}, ${configuration.machine}, ${bytesText(ram)}`;
   return `${bold(`miglab ${version}`)}: ${what}, ${session.runState}\n` +
     dim("help lists the commands, Tab completes, Ctrl-D leaves");

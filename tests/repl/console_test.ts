@@ -162,3 +162,17 @@ atTerminal("Ctrl-Z stops the program, and it goes on with its prompt", async (di
   await pty.expect("VM status: running");
   await pty.press("\x04");
 });
+
+atTerminal("a destination's banner says what it waits for", async (dir) => {
+  const options = { MIGLAB_HISTORY: dir.file("history") };
+  for (
+    const [incoming, awaited] of [
+      ["defer", "a destination that waits for migrate_incoming, inmigrate"],
+      [`unix:${dir.file("in")}`, `a destination for unix:${dir.file("in")}, inmigrate`],
+    ]
+  ) {
+    await using pty = new Pty(`'${Deno.execPath()}' run -A '${MAIN}' --incoming '${incoming}'`, options);
+    const banner = (await pty.expect(/\nhelp/)).replace(/^miglab [\d.]+: /, "").split("\n")[0];
+    assert.equal(banner, awaited);
+  }
+});
