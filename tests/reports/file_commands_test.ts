@@ -1,0 +1,186 @@
+import assert from "node:assert/strict";
+import { fixturePath } from "../fixtures.ts";
+import { loadLibvirt } from "../libvirt_fixtures.ts";
+import { run, TempDir } from "../repl/capture.ts";
+
+const MAIN = new URL("../../main.ts", import.meta.url).pathname;
+
+/** The program in a process of its own: for bytes on stdout, stdin and signals. */
+function program(...args: string[]): Deno.Command {
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", MAIN, ...args],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+    env: { NO_COLOR: "1" },
+  });
+}
+
+const names = (dir: TempDir) => [...Deno.readDirSync(dir.path)].map(({ name }) => name).sort();
+
+Deno.test("convert writes a file that diff finds equal, and says so by its status", async () => {
+  using dir = new TempDir();
+  const from = await fixturePath("q35-file-2cpu"), to = dir.file("out");
+  const converted = await run("convert", from, to, "--to", "mapped-ram");
+  assert.deepEqual([converted.status, converted.stderr], [0, ""]);
+  assert.match(converted.stdout, /^.*out: mapped-ram, 30\.1 MiB, 111 pages of data, 6115 zero\n$/);
+  assert.deepEqual(await run("diff", from, to), { stdout: "", stderr: "", both: "", status: 0 });
+  const json = await run("diff", "--json", from, to);
+  assert.deepEqual(JSON.parse(json.stdout), { equal: true, configuration: [], devices: [], ram: [] });
+  const quiet = await run("convert", from, to, "--to", "legacy", "--quiet");
+  assert.deepEqual([quiet.status, quiet.both], [0, ""]);
+  const report = JSON.parse((await run("convert", from, to, "--to", "elf", "--json")).stdout);
+  assert.deepEqual([report.format, report.left.length], ["elf", 1]);
+  assert.deepEqual(names(dir), ["out"]);
+});
+
+Deno.test("convert --offset is where the stream begins: in IN, where one is there, else in OUT", async () => {
+  using dir = new TempDir();
+  const from = await fixturePath("q35-file-2cpu"), moved = dir.file("moved"), back = dir.file("back");
+  assert.equal((await run("convert", from, moved, "--to", "mapped-ram", "--offset", "0x3000")).status, 0);
+  assert.equal((await run("convert", moved, back, "--to", "legacy", "--offset", "12k")).status, 0);
+  assert.deepEqual(Deno.readFileSync(back), Deno.readFileSync(from));
+  assert.equal((await run("diff", moved, from, "--offset-a", "0x3000")).status, 0);
+});
+
+Deno.test("convert refuses in one line with every reason, and writes nothing", async () => {
+  using dir = new TempDir();
+  const from = await fixturePath("pc-ignore-shared");
+  const { status, stdout, stderr } = await run("convert", from, dir.file("out"), "--to", "libvirt-sparse");
+  assert.deepEqual([status, stdout], [1, ""]);
+  assert.match(
+    stderr,
+    /^miglab: .*ignore-shared.*: Cannot convert to libvirt-sparse: [^\n]*shm0[^\n]*; [^\n]*XML[^\n]*\n$/,
+  );
+  const wrong = await run("convert", from, dir.file("out"), "--to", "zip");
+  assert.equal(wrong.status, 2);
+  assert.match(
+    wrong.stderr,
+    /^miglab: option '--to <format>' argument 'zip' is invalid\. Allowed choices are legacy, /,
+  );
+  assert.equal((await run("convert", from, dir.file("out"))).status, 2);
+  const both = await run("convert", from, dir.file("out"), "--to", "legacy", "--running", "--paused");
+  assert.equal(both.status, 2);
+  assert.deepEqual(names(dir), []);
+});
+
+Deno.test("convert takes the domain's XML from a file, extract --xml gives it back", async () => {
+  using dir = new TempDir();
+  const xml = dir.file("vm.xml", "<domain><name>x</name></domain>\n");
+  const out = dir.file("saved");
+  const made = await run(
+    "convert",
+    await fixturePath("pc-file-stopped"),
+    out,
+    "--to",
+    "libvirt-raw",
+    "--xml",
+    xml,
+    "--running",
+  );
+  assert.equal(made.status, 0);
+  assert.equal(JSON.parse((await run("inspect", "--json", out)).stdout).libvirt.wasRunning, true);
+  const { status } = await run("extract", out, "--xml", "-o", dir.file("again.xml"));
+  assert.equal(status, 0);
+  assert.equal(Deno.readTextFileSync(dir.file("again.xml")), Deno.readTextFileSync(xml));
+  const none = await run("extract", await fixturePath("pc-file-stopped"), "--xml", "-o", dir.file("none"));
+  assert.match(none.stderr, /Cannot extract the domain's XML: this is no libvirt save image\n$/);
+});
+
+Deno.test("diff prints what differs and ends with status 1", async () => {
+  using dir = new TempDir();
+  const a = await fixturePath("q35-file-2cpu"), b = await fixturePath("pc-seabios-booted");
+  const { status, stdout } = await run("diff", a, b);
+  assert.equal(status, 1);
+  assert.match(stdout, /^machine {2}pc-q35-10\.0 \| pc-i440fx-10\.0\n/);
+  assert.match(stdout, /\n0000:00:00\.0\/mch 0 {2}only in the first\n/);
+  assert.match(stdout, /\nRAM block pc\.ram {2}25165824 \| \d+ bytes, \d+ pages differ /);
+  const ignored = await run("diff", a, b, "--ignore", "*", "--ignore", "ram:*");
+  assert.deepEqual([ignored.status, ignored.both], [0, ""]);
+  const absent = await run("diff", a, dir.file("none"));
+  assert.deepEqual([absent.status, absent.stdout], [1, ""]);
+  assert.match(absent.stderr, /^miglab: [^\n]*none'?: No such file or directory\n$/);
+});
+
+Deno.test("extract writes blocks, pages and ranges", async () => {
+  using dir = new TempDir();
+  const from = await fixturePath("q35-file-2cpu");
+  assert.equal((await run("extract", from, "--block", "pc.bios", "-o", dir.file("bios"))).status, 0);
+  const bios = Deno.readFileSync(dir.file("bios"));
+  assert.equal(bios.length, 65536);
+  assert.equal((await run("extract", from, "--range", "pc.bios:60k+0x1000", "-o", dir.file("part"))).status, 0);
+  assert.deepEqual(Deno.readFileSync(dir.file("part")), bios.slice(0xf000));
+  const page = await program("extract", from, "--page", "pc.bios:0xffff").output();
+  assert.deepEqual([page.code, page.stdout], [0, bios.slice(0xf000)]);
+  const piped = await program("extract", from, "--block", "pc.bios", "-o", "-").output();
+  assert.deepEqual(piped.stdout, bios);
+  const beyond = await run("extract", from, "--page", "pc.bios:64k", "-o", dir.file("beyond"));
+  assert.match(beyond.stderr, /: No page at 0x10000 of pc\.bios: it has 0x10000\n$/);
+  for (const args of [[], ["--block", "pc.ram", "--format", "elf"], ["--format", "elf"], ["--page", "pc.ram"]]) {
+    assert.equal((await run("extract", from, ...args)).status, 2, args.join(" "));
+  }
+  assert.deepEqual(names(dir), ["bios", "part"]);
+});
+
+Deno.test("extract reads a packed stream, and one on standard input", async () => {
+  using dir = new TempDir();
+  const image = dir.file("packed");
+  Deno.writeFileSync(image, loadLibvirt("gzip"));
+  assert.equal((await run("extract", image, "--block", "pc.bios", "-o", dir.file("one"))).status, 0);
+  const child = new Deno.Command("/bin/sh", {
+    args: [
+      "-c",
+      `cat "$1" | "$0" run -A ${MAIN} extract - --block pc.bios -o "$2"`,
+      Deno.execPath(),
+      image,
+      dir.file("two"),
+    ],
+  });
+  const { code, stderr } = await child.output();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+  assert.deepEqual(Deno.readFileSync(dir.file("two")), Deno.readFileSync(dir.file("one")));
+});
+
+Deno.test("salvage recovers into a directory and tells what is lost; nothing at all is status 1", async () => {
+  using dir = new TempDir();
+  const bytes = Deno.readFileSync(await fixturePath("q35-file-2cpu"));
+  Deno.writeFileSync(dir.file("cut"), bytes.subarray(0, bytes.length / 2));
+  const { status, stdout } = await run("salvage", dir.file("cut"), "-o", dir.file("out"));
+  assert.equal(status, 0);
+  assert.match(stdout, /\npc\.ram +6144 pages: \d+ recovered \(\d+ with data\), \d+ lost: 0x/);
+  assert.equal(Deno.readTextFileSync(dir.file("out/salvage.txt")), stdout);
+  assert.equal(Deno.statSync(dir.file("out/ram/pc.ram.raw")).size, 0x1800000);
+  const again = await run("salvage", dir.file("cut"), "-o", dir.file("out"));
+  assert.deepEqual([again.status, again.stdout], [1, ""]);
+  assert.match(again.stderr, /: Could not make '.*out': it is there and not empty\n$/);
+  const nothing = await run("salvage", dir.file("words", "no stream at all"), "-o", dir.file("none"), "--json");
+  assert.equal(nothing.status, 1);
+  assert.deepEqual(JSON.parse(nothing.stdout).devices, []);
+  assert.match(nothing.stderr, /^miglab: .*words: nothing could be recovered\n$/);
+});
+
+Deno.test("convert that is interrupted leaves nothing and says so", async () => {
+  using dir = new TempDir();
+  // a guest that takes long to write: much data, none of it on disk
+  const from = dir.file("from");
+  const { code } = await program(
+    "--ram",
+    "1G",
+    "--content",
+    "random:600M",
+    "-e",
+    "migrate_set_parameter max-bandwidth 0",
+    "-e",
+    `migrate file:${from}`,
+  ).output();
+  assert.equal(code, 0);
+  const child = program("convert", from, dir.file("out"), "--to", "mapped-ram").spawn();
+  for (let i = 0; i < 1000 && !names(dir).some((name) => name.endsWith(".part")); i++) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  child.kill("SIGINT");
+  const { code: status, stderr } = await child.output();
+  assert.deepEqual(names(dir), ["from"]);
+  assert.equal(status, 1);
+  assert.match(new TextDecoder().decode(stderr), /^miglab: .*from: interrupted\n$/);
+});
