@@ -114,17 +114,14 @@ async function scanForFooter(
   around: DeviceSurroundings,
 ): Promise<number> {
   const limit = Math.min(TAIL_LIMIT, around.end === undefined ? Infinity : around.end - reader.offset);
-  let from = 0;
-  for (let window = WINDOW;; window *= 4) {
-    const want = Math.min(window, limit);
-    await reader.ensure(want);
+  // never waits for more than the next bytes: a live source that needs an answer keeps its connection open
+  for (let from = 0;;) {
     const have = Math.min(reader.available, limit);
-    for (let at = from; at + 5 <= have; at++) {
-      if (reader.peekU8(at) !== C.QEMU_VM_SECTION_FOOTER || reader.peekU32(at + 1) !== section.sectionId) continue;
-      if (await plausible(reader, at + 5, around)) return at;
+    for (; from + 5 <= have; from++) {
+      if (reader.peekU8(from) !== C.QEMU_VM_SECTION_FOOTER || reader.peekU32(from + 1) !== section.sectionId) continue;
+      if (await plausible(reader, from + 5, around)) return from;
     }
-    from = Math.max(0, have - 4);
-    if (have < want || want === limit) break;
+    if (have === limit || !(await reader.ensure(have + 1))) break;
   }
   const Kind = around.end === undefined && reader.ended ? TruncatedStreamError : StreamError;
   throw new Kind(`Cannot find footer of section ${section.idstr}`, {
