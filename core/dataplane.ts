@@ -34,6 +34,8 @@ export interface SaveRequest {
   readonly capability: (name: string) => boolean;
   /** Value of a parameter now: bandwidth and the like may change while it runs. */
   readonly parameter: (name: string) => unknown;
+  /** Codecs of plugins. */
+  readonly tables?: Partial<Tables>;
   /** Chosen by capability; undefined: plain pages in the stream. */
   readonly strategy?: RamStrategy;
   /** Kept true while the save runs. */
@@ -78,6 +80,8 @@ export interface LoadRequest {
   readonly progress?: (bytes: number, total: number | undefined) => void;
   /** Lines QEMU would write on stderr for faults and remarks, without program name. */
   readonly report: (line: string) => void;
+  /** A further channel failed the load: what `error-desc` says then. */
+  readonly channelFailed?: (description: string) => void;
 }
 
 /** A load that failed: QEMU's sentences were already reported; the message is the whole story in one line. */

@@ -12,6 +12,7 @@
  * file_create_incoming_channels), migration/multifd.c (multifd_send_setup).
  * @module
  */
+import { TransportError } from "../stream/errors.ts";
 import type { Destination } from "./reach.ts";
 import type { Channel, Listener, TransportContext } from "./transport.ts";
 
@@ -37,7 +38,8 @@ export function furtherChannels(
 /**
  * Open a source's further channels, one after the other.
  * @returns in the order of their numbers; they are the caller's
- * @throws {CommandError} {TransportError} when one cannot be opened: the others are closed then; the signal's reason
+ * @throws {CommandError} {TransportError} when one cannot be opened: the others are closed then; the signal's reason; for
+ * TLS over sockets, also where there are no further channels
  */
 export async function openFurtherChannels(
   { transport, address }: Destination,
@@ -47,6 +49,8 @@ export async function openFurtherChannels(
 ): Promise<Channel[]> {
   const { count, direct } = furtherChannels(settings);
   const channels: Channel[] = [];
+  const tls = missingTls(transport.kind, settings);
+  if (tls) throw new TransportError(tls);
   if (!transport.connectExtra) return channels;
   try {
     while (channels.length < count) {
@@ -59,6 +63,16 @@ export async function openFurtherChannels(
     throw error;
   }
   return channels;
+}
+
+/**
+ * What a migration over sockets with `tls-creds` fails with: there are no credentials here, nor a way to make some.
+ * Source: QEMU migration/tls.c migration_tls_get_creds.
+ * @returns QEMU's sentence, or undefined when TLS is not asked for
+ */
+export function missingTls(kind: string, settings: FurtherChannelsContext): string | undefined {
+  const id = settings.parameter("tls-creds");
+  return kind === "socket" && id ? `No TLS credentials with id '${id}'` : undefined;
 }
 
 /** Wait for a channel; one that comes too late is closed. */

@@ -10,8 +10,9 @@
  */
 import { CommandError, StreamError } from "../stream/errors.ts";
 import type { Monitor } from "./command.ts";
-import { acceptOpened, closeChannels, furtherChannels } from "./further_channels.ts";
+import { acceptOpened, closeChannels, furtherChannels, missingTls } from "./further_channels.ts";
 import { loadGuest } from "./load.ts";
+import { AcceptError, acceptMultifd } from "./multifd_accept.ts";
 import { checkReach, type Destination } from "./reach.ts";
 import type { Session } from "./session.ts";
 import type { MigrationStatus } from "./status.ts";
@@ -106,9 +107,12 @@ export class Incoming {
 
   async #receive(listener: Listener, further: number, exitOnError: boolean): Promise<void> {
     try {
-      [this.#channel, ...this.#further] = await acceptOpened(listener, further);
-    } catch {
-      return; // closed by stop()
+      [this.#channel, ...this.#further] = await this.#accept(listener, further);
+    } catch (error) {
+      if (!(error instanceof AcceptError)) return; // closed by stop()
+      this.#session.outgoing.error ??= error.description;
+      this.#fail(error, exitOnError);
+      return await this.#close(listener);
     }
     // the answer to the command goes first
     await new Promise<void>((resolve) => setTimeout(resolve, 0));
@@ -123,11 +127,23 @@ export class Incoming {
     }
   }
 
+  async #accept(listener: Listener, further: number): Promise<Channel[]> {
+    const session = this.#session;
+    const tls = listener.listening ? missingTls("socket", session) : undefined;
+    if (tls) {
+      await (await listener.accept()).close();
+      throw new AcceptError(tls, tls);
+    }
+    if (further === 0 || session.on("mapped-ram")) return await acceptOpened(listener, further);
+    return await acceptMultifd(listener, {
+      count: further,
+      uuid: session.uuid ?? (session.strict ? new Uint8Array(16) : undefined),
+      report: (line) => session.report(line),
+    });
+  }
+
   async #load(channel: Channel): Promise<void> {
     const session = this.#session;
-    if (session.on("multifd") && !session.on("mapped-ram")) {
-      throw new CommandError("multifd channels over sockets are not available; use mapped-ram and a file");
-    }
     const guest = await loadGuest({
       channel,
       channels: this.#further,
@@ -139,6 +155,7 @@ export class Incoming {
       signal: this.#abort.signal,
       progress: (bytes, total) => this.progress = { bytes, total },
       report: (line) => session.report(line),
+      channelFailed: (description) => session.outgoing.error ??= description,
     });
     session.adopt(guest);
     const state = guest.savedRunState ?? "running";
@@ -158,7 +175,7 @@ export class Incoming {
     session.outgoing.error ??= text;
     this.#set("failed");
     if (exitOnError) {
-      session.report(text);
+      if (!(error instanceof AcceptError)) session.report(text);
       session.exit(1);
     }
   }

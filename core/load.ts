@@ -26,6 +26,7 @@ import type { LoadRequest } from "./dataplane.ts";
 import { Lane, TouchAhead, WORTHWHILE } from "./lane.ts";
 import { checkConfiguration } from "./load_configuration.ts";
 import { type MappedArea, readMappedPages } from "./mapped_load.ts";
+import { MultifdReceiver } from "./multifd_receiver.ts";
 import { IncomingReturnPath } from "./return_path.ts";
 
 /** Milliseconds of work after which the event loop gets its turn and progress is told. */
@@ -59,6 +60,8 @@ class Load {
   #vmdesc = false;
   #lastBreath = performance.now();
   #ahead?: TouchAhead;
+  #multifd?: MultifdReceiver;
+  #flushSeen = false;
 
   constructor(request: LoadRequest) {
     this.#request = request;
@@ -83,16 +86,20 @@ class Load {
     const { report } = this.#request;
     try {
       await this.#read();
-    } catch (error) {
+    } catch (thrown) {
       this.#request.signal.throwIfAborted();
+      // a channel that failed woke the main one, whose error tells nothing
+      const error = this.#multifd?.failure ?? thrown;
       if (!this.#decoder.eofSeen || !(error instanceof StreamError)) {
-        this.#reportFault(error);
+        if (this.#multifd?.failure) this.#reportChannel(this.#multifd.failure);
+        else this.#reportFault(error);
         await this.#returnPath?.shut(1);
         throw error;
       }
       // everything a destination needs came before the end mark; QEMU does not look at the description either
       report(error.qemu[0] ?? error.message);
     } finally {
+      this.#multifd?.stop();
       this.#ahead?.close();
     }
     const guest = this.#finish();
@@ -107,7 +114,7 @@ class Load {
       const done = this.#apply(record);
       if (done) await done;
       if (performance.now() - this.#lastBreath < BREATH_MS) continue;
-      progress?.(reader.offset, reader.source.size?.());
+      progress?.(reader.offset + (this.#multifd?.bytes ?? 0), reader.source.size?.());
       await new Promise((resolve) => setTimeout(resolve, 0));
       signal.throwIfAborted();
       this.#lastBreath = performance.now();
@@ -237,27 +244,64 @@ class Load {
   }
 
   #mark(flags: number, record: StreamRecord): void | Promise<void> {
-    if (flags & C.RAM_SAVE_FLAG_MULTIFD_FLUSH && !this.#request.capability("multifd")) {
-      this.#unsupported(record, "multifd", "pages are in the multifd channels, which this channel does not carry");
+    const flush = (flags & C.RAM_SAVE_FLAG_MULTIFD_FLUSH) !== 0;
+    if (flush) {
+      if (!this.#packets) {
+        this.#unsupported(record, "multifd", "pages are in the multifd channels, which this channel does not carry");
+      }
+      this.#flushSeen = true;
+      return this.#syncMultifd();
     }
-    const type = this.#section?.type;
     if (!(flags & C.RAM_SAVE_FLAG_EOS)) return;
+    // machine types up to 8.0 have no marks of their own: each end of a section is one
+    const synced = this.#packets && !this.#flushSeen ? this.#syncMultifd() : undefined;
+    return synced ? synced.then(() => this.#sectionEnd(record)) : this.#sectionEnd(record);
+  }
+
+  #sectionEnd(record: StreamRecord): void | Promise<void> {
+    const type = this.#section?.type;
     if (type === "start" || type === "full") {
       const blocks = this.#openBlocks();
       this.#section = undefined;
-      if (!this.#mapped.length) {
-        const total = this.#entries.reduce((sum, entry) => sum + entry.usedLength, 0);
-        if (total >= WORTHWHILE) this.#ahead = new TouchAhead(Lane.start());
-        return;
-      }
+      if (!this.#mapped.length) return this.#touchAhead();
       const { channel, channels, signal, progress } = this.#request;
       return readMappedPages({ channel, channels, areas: this.#mapped, blocks, signal, progress });
     }
-    if (type === "end" && this.#pageRecords === 0 && !this.#mapped.length && this.#entries.length) {
+    if (type === "end" && this.#pageRecords === 0 && !this.#mapped.length && this.#entries.length && !this.#multifd) {
       const shared = this.#decoder.ram.framing.ignoreShared;
       if (!shared) this.#unsupported(record, "multifd", "the main channel carries no page at all");
     }
     this.#section = undefined;
+  }
+
+  /** Further channels carry packets. With mapped-ram they read the file. */
+  get #packets(): boolean {
+    return !this.#decoder.ram.framing.mappedRam && (this.#request.channels?.length ?? 0) > 0;
+  }
+
+  #touchAhead(): void {
+    const total = this.#entries.reduce((sum, entry) => sum + entry.usedLength, 0);
+    if (total >= WORTHWHILE) this.#ahead ??= new TouchAhead(Lane.start());
+  }
+
+  /** Wait at a mark for the multifd channels; at the first one they begin. */
+  #syncMultifd(): Promise<void> {
+    if (!this.#multifd) {
+      const { channel, channels, parameter, tables } = this.#request;
+      const blocks = this.#openBlocks();
+      const compression = parameter("multifd-compression");
+      this.#touchAhead();
+      this.#multifd = new MultifdReceiver({
+        channels: channels!,
+        block: (idstr) => blocks.find((block) => block.idstr === idstr),
+        pageSize: this.#decoder.ram.framing.pageSize,
+        codec: Object.values(tables.multifd ?? {}).find(({ name }) => name === compression),
+        ahead: this.#ahead,
+        onFailure: () => channel.abort(),
+      });
+      this.#multifd.start();
+    }
+    return this.#multifd.sync();
   }
 
   /** A strict destination has the devices of its machine, in their versions. */
@@ -397,6 +441,15 @@ class Load {
       found,
       feature,
     });
+  }
+
+  /** What a multifd channel says of its end is the whole story. */
+  #reportChannel(error: Error): void {
+    const { report, channelFailed } = this.#request;
+    const description = error instanceof StreamError ? error.qemu[0] ?? error.message : error.message;
+    channelFailed?.(description);
+    // other errors are reported by who asked for the load
+    if (error instanceof StreamError) report(description);
   }
 
   /** Say what QEMU says about the fault: from the inside out, then the section it happened in. */

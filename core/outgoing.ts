@@ -285,14 +285,12 @@ export class Outgoing {
     const strategy = session.registry.ramStrategies.find(({ capability, unless }) =>
       session.on(capability) && !(unless && session.on(unless))
     );
-    if (session.on("multifd") && !strategy) {
-      throw new TransportError("multifd channels over sockets are not available; use mapped-ram and a file");
-    }
     const background = session.on("background-snapshot");
     return {
       guest: session.guest,
       channel,
       channels: this.#further,
+      tables: session.registry.tables,
       capability: (name) => session.on(name),
       parameter: (name) => session.parameter(name),
       strategy,

@@ -25,6 +25,29 @@ export const plainPages: RamStrategy = {
   },
 };
 
+/**
+ * Say of zero pages that they are, and nothing of the others; for strategies that send data elsewhere.
+ * @param flags one a page from `offset` on: 1 = not zero; left out: all are zero
+ */
+export function putZeroPages(
+  { writer, pageSize, counters, sent }: RamSaveContext,
+  { block, offset, length }: PageRange,
+  flags: Uint8Array | undefined,
+): void {
+  const begin = writer.pos;
+  let continued = lastBlock.get(writer) === block ? C.RAM_SAVE_FLAG_CONTINUE : 0;
+  for (let i = 0; i < length / pageSize; i++) {
+    if (flags?.[i]) continue;
+    writer.u64(offset + i * pageSize + C.RAM_SAVE_FLAG_ZERO + continued);
+    if (!continued) writer.str8(block.idstr);
+    continued = C.RAM_SAVE_FLAG_CONTINUE;
+    writer.u8(0);
+    counters.duplicate++;
+  }
+  if (continued) lastBlock.set(writer, block);
+  sent(writer.pos - begin);
+}
+
 /** All pages of a range, into a staging buffer that has room for them. */
 function put(context: RamSaveContext, { block, offset, length }: PageRange): void {
   const { writer, pageSize, counters } = context;

@@ -131,6 +131,8 @@ export interface RamSaveContext {
   readonly pageSize: number;
   /** Kept true by the strategy: pages by kind. */
   readonly counters: RamCounters;
+  /** Codecs by wire code. */
+  readonly tables: Partial<Tables>;
   /** Zero pages are recognised (zero-page-detection is not `none`). */
   readonly detectZero: boolean;
   /** Is the capability on? */
@@ -155,6 +157,8 @@ export interface RamStrategy {
   setupBlock?(context: RamSaveContext, block: RamBlock): void | Promise<void>;
   /** The block list is written, the EOS of the START section is not. */
   setupEnd?(context: RamSaveContext): void | Promise<void>;
+  /** A section of ram is written, its footer included. */
+  sectionEnd?(context: RamSaveContext): void | Promise<void>;
   /** Write one range (at most a slot, never crossing one). */
   saveRange(context: RamSaveContext, range: PageRange): void | Promise<void>;
   /** All RAM was written: bitmaps and the like, before the EOS of the END section. */

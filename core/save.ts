@@ -85,6 +85,7 @@ class Save {
       channel,
       writer: this.#writer,
       channels: request.channels ?? [],
+      tables: request.tables ?? {},
       pageSize: guest.targetPageSize,
       counters,
       detectZero: parameter("zero-page-detection") !== "none",
@@ -208,13 +209,12 @@ class Save {
       await strategy?.setupBlock?.(this.#context, block);
     }
     await strategy?.setupEnd?.(this.#context);
-    await this.#eos();
-    await this.#footer(guest.ramSectionId);
+    await this.#ramEnd();
   }
 
   /** PARTs until what is left may be sent while the guest stands still. */
   async #iterate(): Promise<void> {
-    const { counters, guest } = this.#request;
+    const { counters } = this.#request;
     while (counters.remaining > 0 && !(counters.remaining < this.#pace.threshold)) {
       await encode.encodeSection(this.#writer, this.#ramSection("part"));
       const until = performance.now() + PART_MS;
@@ -226,9 +226,8 @@ class Save {
         if (breath) await breath;
         this.#check();
       }
-      await this.#eos();
       this.#context.sent(8);
-      await this.#footer(guest.ramSectionId);
+      await this.#ramEnd();
       if (full) {
         await this.#writer.flush();
         await this.#pace.rest(counters.transferred, counters.normal + counters.duplicate, this.#request.signal);
@@ -278,8 +277,7 @@ class Save {
       this.#check();
     }
     await strategy?.complete?.(this.#context);
-    await this.#eos();
-    await this.#footer(guest.ramSectionId);
+    await this.#ramEnd();
     await this.#iterableEnds();
     for (const device of guest.devices) if (!device.early) await this.#device(device);
     await writer.room(1);
@@ -333,9 +331,13 @@ class Save {
     };
   }
 
-  async #eos(): Promise<void> {
+  /** End a section of ram. */
+  async #ramEnd(): Promise<void> {
+    const { guest, strategy } = this.#request;
     await this.#writer.room(8);
     this.#writer.u64(C.RAM_SAVE_FLAG_EOS);
+    await this.#footer(guest.ramSectionId);
+    await strategy?.sectionEnd?.(this.#context);
   }
 
   async #footer(sectionId: number): Promise<void> {

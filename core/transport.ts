@@ -36,6 +36,11 @@ export interface Channel extends Omit<ByteSource, "read">, Omit<ByteSink, "name"
    * channel was opened with; left out where only the path is known.
    */
   readonly file?: { readonly path: string; readonly flags?: number };
+  /**
+   * Look at the next bytes without taking them; only where channels are told apart by how they begin.
+   * @returns at least `length` bytes, fewer only at the end
+   */
+  peek?(length: number): Promise<Uint8Array>;
   /** Cut or extend the file to `length` bytes; only where seekable. */
   truncate?(length: number): void;
   /** Wake whoever is blocked on this channel; later reads and writes fail. Used by `migrate_cancel`. */

@@ -35,7 +35,7 @@ export class StreamChannel implements Channel {
   readonly #waiting = new Set<(reason: unknown) => void>();
   #dead?: string;
   #closed?: Promise<void>;
-  /** Bytes read ahead by {@link firstByte}. */
+  /** Bytes read ahead by {@link peek}. */
   #ahead?: Uint8Array;
 
   /**
@@ -50,11 +50,23 @@ export class StreamChannel implements Channel {
 
   /** Wait until there is something to read. @returns false when the end came first */
   async firstByte(): Promise<boolean> {
-    if (this.#ahead) return true;
+    return (await this.peek(1)).length > 0;
+  }
+
+  /** Wait for the next bytes, at most 64 KiB, and leave them where they are. @returns fewer only at the end */
+  async peek(length: number): Promise<Uint8Array> {
+    const have = this.#ahead?.length ?? 0;
+    if (have >= length) return this.#ahead!;
     const buffer = new Uint8Array(FIRST);
-    const n = await this.#read(buffer);
-    if (n > 0) this.#ahead = buffer.subarray(0, n);
-    return n > 0;
+    let filled = have;
+    if (this.#ahead) buffer.set(this.#ahead);
+    while (filled < Math.min(length, FIRST)) {
+      const n = await this.#pull(buffer.subarray(filled));
+      if (n <= 0) break;
+      filled += n;
+    }
+    this.#ahead = filled > 0 ? buffer.subarray(0, filled) : undefined;
+    return buffer.subarray(0, filled);
   }
 
   /** Reject when the channel is aborted or closed; never resolves. */
@@ -84,6 +96,10 @@ export class StreamChannel implements Channel {
       return n;
     }
     if (view.length === 0) return 0;
+    return this.#pull(view);
+  }
+
+  #pull(view: Uint8Array): Promise<number> {
     return this.#run(() => this.#wire.pull!(view), "read from");
   }
 

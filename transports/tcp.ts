@@ -24,22 +24,9 @@ export const tcpTransport: Transport = Object.freeze<Transport>({
   parse: (rest) => ({ transport: "socket", type: "inet", ...parseInet(rest) }),
   format: (address) => "tcp:" + formatInet(address as unknown as InetAddress),
 
-  async connect(address): Promise<Channel> {
-    const inet = address as unknown as InetAddress;
-    const addresses = await resolve(inet);
-    const port = portNumber(inet);
-    let last: unknown;
-    for (const hostname of addresses) {
-      try {
-        const conn = await Deno.connect({ hostname, port });
-        if (inet["keep-alive"]) conn.setKeepAlive(true);
-        return socketChannel(conn);
-      } catch (error) {
-        last = error;
-      }
-    }
-    throw new TransportError(`Failed to connect to '${inet.host}:${inet.port}': ${errnoText(last)}`, { cause: last });
-  },
+  connect,
+
+  connectExtra: connect,
 
   listen(address): Listener {
     const inet = address as unknown as InetAddress;
@@ -56,6 +43,23 @@ export const tcpTransport: Transport = Object.freeze<Transport>({
     throw new TransportError(`Failed to find an available port: ${strerror("EADDRINUSE")}`);
   },
 });
+
+async function connect(address: MigrateAddress): Promise<Channel> {
+  const inet = address as unknown as InetAddress;
+  const addresses = await resolve(inet);
+  const port = portNumber(inet);
+  let last: unknown;
+  for (const hostname of addresses) {
+    try {
+      const conn = await Deno.connect({ hostname, port });
+      if (inet["keep-alive"]) conn.setKeepAlive(true);
+      return socketChannel(conn);
+    } catch (error) {
+      last = error;
+    }
+  }
+  throw new TransportError(`Failed to connect to '${inet.host}:${inet.port}': ${errnoText(last)}`, { cause: last });
+}
 
 function bindError(inet: InetAddress, error: unknown): TransportError {
   if (error instanceof TransportError) return error;

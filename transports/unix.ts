@@ -34,21 +34,16 @@ export const unixTransport: Transport = Object.freeze<Transport>({
 
   format: (address) => `unix:${(address as UnixAddress).path}`,
 
-  async connect(address): Promise<Channel> {
-    const { path } = checked(address);
-    try {
-      return socketChannel(await throughDirectory(path, (short) => Deno.connect({ transport: "unix", path: short })));
-    } catch (error) {
-      throw new TransportError(`Failed to connect to '${path}': ${errnoText(error)}`, { cause: error });
-    }
-  },
+  connect,
+
+  connectExtra: connect,
 
   listen(address): Listener {
     const path = checked(address).path || Deno.makeTempFileSync({ prefix: "qemu-socket-" });
     unlink(path);
     let listener: Deno.Listener;
     try {
-      listener = throughDirectory(path, ownerOnly);
+      listener = listenUnder(path);
     } catch (error) {
       throw new TransportError(`Failed to bind socket to ${path}: ${errnoText(error)}`, { cause: error });
     }
@@ -61,6 +56,15 @@ export const unixTransport: Transport = Object.freeze<Transport>({
     });
   },
 });
+
+async function connect(address: MigrateAddress): Promise<Channel> {
+  const { path } = checked(address);
+  try {
+    return socketChannel(await throughDirectory(path, (short) => Deno.connect({ transport: "unix", path: short })));
+  } catch (error) {
+    throw new TransportError(`Failed to connect to '${path}': ${errnoText(error)}`, { cause: error });
+  }
+}
 
 function checked(address: MigrateAddress): UnixAddress {
   const unix = address as UnixAddress;
@@ -79,6 +83,22 @@ function unlink(path: string): void {
   } catch (error) {
     if (errnoName(error) === "ENOENT") return;
     throw new TransportError(`Failed to unlink socket ${path}: ${errnoText(error)}`, { cause: error });
+  }
+}
+
+/**
+ * Bind under another name and rename: Deno removes the name it bound some time after it closed a listener that somebody
+ * waited on, and would take away the socket that has come in its place.
+ */
+function listenUnder(path: string): Deno.Listener {
+  const bound = `${dirname(path)}/.${crypto.randomUUID().slice(0, 8)}`;
+  const listener = throughDirectory(bound, ownerOnly);
+  try {
+    fs.renameSync(bound, path);
+    return listener;
+  } catch (error) {
+    listener.close();
+    throw error;
   }
 }
 

@@ -33,8 +33,8 @@ const RAM_FIGURES = new Set([
   "mbps",
 ]);
 
-/** How long a step may take to come about. */
-const PATIENCE_MS = 8000;
+/** How long a step may take to come about. Workers are type-checked when they first start, which takes seconds on a busy machine. */
+const PATIENCE_MS = 30_000;
 
 /** Read a transcript or table. */
 export function readTranscript(name: string): unknown {

@@ -4,7 +4,6 @@
 import { type Exception, replay } from "./transcripts.ts";
 
 const DISK = "needs a block device, which a model guest has not";
-const MULTIFD = "multifd over sockets is not available";
 const RACE = "whether setup or the first pages meet the closed pipe is a race";
 
 /** Transcript -> what differs, and why. */
@@ -19,8 +18,6 @@ const EXCEPTIONS: Readonly<Record<string, readonly Exception[]>> = {
     { machines: [1, 2, 3], reason: "the capture passed a pipe and sockets, which cannot be made here" },
   ],
   hmp_parsing: [{ steps: ["xp/2i"], reason: "there is no disassembler" }],
-  live_mismatch: [{ machines: [6, 7], reason: MULTIFD }],
-  live_tcp_and_unix: [{ machines: [2, 3], reason: MULTIFD }],
   pause_before_switchover: [{
     numbers: [40],
     reason: "QEMU sometimes complains about the file a cancelled migration was written to",

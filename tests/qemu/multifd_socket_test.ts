@@ -1,0 +1,132 @@
+/**
+ * multifd over sockets with a real QEMU at the other end, in both directions: every compression, every way of finding zero
+ * pages, machine types with and without marks of their own.
+ * @module
+ */
+import assert from "node:assert/strict";
+import { Workbench } from "../../mod.ts";
+import { qemuTest } from "./available.ts";
+import { guestFiles } from "./content.ts";
+import { assertSameMemory } from "./here.ts";
+import { launchQemu, type Qemu } from "./qemu.ts";
+import { haltingRom, sweepingRom } from "./rom.ts";
+
+const MIB = 1 << 20;
+const RAM = 64 * MIB;
+const DESTINATION = ["-S", "-incoming", "defer"];
+
+/** What both ends are set to. */
+interface Settings {
+  readonly channels: number;
+  readonly compression?: "none" | "zlib" | "zstd";
+  readonly detection?: "none" | "legacy" | "multifd";
+}
+
+async function set(bench: Workbench, { channels, compression = "none", detection }: Settings): Promise<void> {
+  await bench.setCapability("multifd", true);
+  await bench.setParameter("multifd-channels", channels);
+  await bench.setParameter("multifd-compression", compression);
+  if (detection) await bench.setParameter("zero-page-detection", detection);
+}
+
+async function setQemu(vm: Qemu, { channels, compression = "none", detection }: Settings): Promise<void> {
+  await vm.capabilities("multifd");
+  await vm.qmp("migrate-set-parameters", {
+    "multifd-channels": channels,
+    "multifd-compression": compression,
+    ...(detection ? { "zero-page-detection": detection } : {}),
+  });
+}
+
+/** Where a workbench that waits can be reached. */
+async function reachable(bench: Workbench): Promise<string> {
+  for (let i = 0; i < 1000; i++) {
+    const [address] = bench.info()["socket-address"] ?? [];
+    if (address?.type === "inet") return `tcp:${address.host}:${address.port}`;
+    if (address?.type === "unix") return `unix:${address.path}`;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  throw new Error("the workbench does not listen");
+}
+
+const WAYS: readonly (readonly [string, Settings])[] = [
+  ["unix", { channels: 2 }],
+  ["tcp", { channels: 16, detection: "none" }],
+  ["tcp", { channels: 1, detection: "legacy" }],
+  ["unix", { channels: 3, compression: "zlib" }],
+  ["tcp", { channels: 2, compression: "zstd" }],
+  ["unix", { channels: 4, compression: "zstd", detection: "legacy" }],
+];
+
+for (const [transport, settings] of WAYS) {
+  const { channels, compression = "none", detection = "multifd" } = settings;
+  const how = `${channels} channels over ${transport}:, compression ${compression}, zero pages ${detection}`;
+  const address = (name: string) => transport === "tcp" ? "tcp:127.0.0.1:0" : `unix:${name}`;
+
+  qemuTest(`QEMU takes a guest from here: ${how}`, async () => {
+    using files = guestFiles(haltingRom(), RAM);
+    await using bench = await Workbench.open({ ram: "64M", content: "random:at=8M,bytes=24M,percent=40" });
+    await using vm = await launchQemu(["-machine", "pc-i440fx-10.0", "-m", "64", ...DESTINATION]);
+    await set(bench, settings);
+    await setQemu(vm, settings);
+    const uri = await vm.listen(address(files.path("socket")));
+    const { ram } = await bench.migrate(uri);
+    await vm.waitMigration();
+    await assertSameMemory(vm, bench.session.guest);
+    assert(ram!["multifd-bytes"] > 0);
+    assert.equal((ram!.normal + ram!.duplicate) * 4096, ram!.total);
+    assert.equal(bench.session.outgoing.counters.channels?.length, channels);
+  });
+
+  qemuTest(`QEMU gives a guest to us: ${how}`, async () => {
+    using files = guestFiles(haltingRom(), RAM);
+    await using vm = await launchQemu(["-machine", "q35", "-m", "64", "-S", ...files.load]);
+    await using bench = await Workbench.open({ incoming: "defer" });
+    await set(bench, settings);
+    await setQemu(vm, settings);
+    const loading = bench.migrateIncoming(address(files.path("socket")));
+    await vm.qmp("migrate", { uri: await reachable(bench) });
+    await loading;
+    await vm.waitMigration();
+    await assertSameMemory(vm, bench.session.guest);
+  });
+}
+
+for (const machine of ["pc-i440fx-8.0", "pc-q35-8.2", "pc-i440fx-9.0"]) {
+  qemuTest(`a guest of machine type ${machine} that keeps writing goes through us from QEMU to QEMU`, async () => {
+    using files = guestFiles(sweepingRom(), RAM);
+    const settings = { channels: 3, compression: "zlib" } as const;
+    await using source = await launchQemu(["-machine", machine, "-m", "64", ...files.load]);
+    await using target = await launchQemu(["-machine", machine, "-m", "64", ...files.bios, ...DESTINATION]);
+    await using bench = await Workbench.open({ incoming: "defer" });
+    await set(bench, settings);
+    await setQemu(source, settings);
+    await setQemu(target, settings);
+    await source.qmp("migrate-set-parameters", { "max-bandwidth": 4 * MIB, "downtime-limit": 1 });
+    const loading = bench.migrateIncoming(`unix:${files.path("here")}`);
+    await source.qmp("migrate", { uri: await reachable(bench) });
+    await source.waitFor((info) => info.ram?.["dirty-sync-count"] >= 3);
+    await source.qmp("migrate-set-parameters", { "downtime-limit": 2000, "max-bandwidth": 1024 * MIB });
+    await loading;
+    await source.waitMigration();
+    await assertSameMemory(source, bench.session.guest);
+    await bench.hmp("stop");
+    const uri = await target.listen(`unix:${files.path("there")}`);
+    await bench.migrate(uri);
+    await target.waitMigration();
+    await assertSameMemory(target, bench.session.guest);
+    assert.equal(await target.hmp("info registers"), await source.hmp("info registers"));
+  });
+}
+
+qemuTest("a QEMU with another number of channels or another compression tells us no, and we say so", async () => {
+  using files = guestFiles(haltingRom(), RAM);
+  await using bench = await Workbench.open({ ram: "64M", content: "random:at=8M,bytes=24M" });
+  await using vm = await launchQemu(["-machine", "pc-i440fx-10.0", "-m", "64", ...DESTINATION]);
+  await set(bench, { channels: 2, compression: "zstd" });
+  await setQemu(vm, { channels: 1, compression: "zstd" });
+  const uri = await vm.listen(`unix:${files.path("socket")}`);
+  await assert.rejects(bench.migrate(uri), /Unable to write to socket|ram_save_setup failed/);
+  assert.equal(bench.info().status, "failed");
+  assert.match(bench.session.runState, /running/);
+});
