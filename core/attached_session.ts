@@ -6,11 +6,9 @@
  * Another client of the same QEMU may change things behind its back; commands always ask QEMU.
  * @module
  */
-import type { Guest, RunState } from "../guest/guest.ts";
-import { DEFAULT_GLOBALS } from "../guest/guest.ts";
-import { GuestMemory } from "../guest/memory.ts";
+import type { RunState } from "../guest/guest.ts";
 import { CommandError } from "../stream/errors.ts";
-import { attachedRegistry, type QemuVocabulary, type SchemaInfo } from "./attached_registry.ts";
+import { type Beginning, lookAround } from "./attached_beginning.ts";
 import { AttachedIncoming, AttachedOutgoing } from "./attached_roles.ts";
 import { type CapabilityChange, CapabilitySet } from "./capabilities.ts";
 import type { Arguments, Command, Monitor } from "./command.ts";
@@ -19,14 +17,20 @@ import { closeHeld } from "./fds.ts";
 import type { MigrationInfo } from "./migration_info.ts";
 import type { Plugin } from "./plugin.ts";
 import { QmpClient, type QmpClientOptions } from "./qmp_client.ts";
-import { combine, type Registry } from "./registry.ts";
-import type { Remote } from "./remote.ts";
+import { combine } from "./registry.ts";
+import type { Remote, RemoteOptions } from "./remote.ts";
 import { QEMU_VERSION, Session, type SessionOptions } from "./session.ts";
-import { atRest, type MigrationStatus } from "./status.ts";
-import type { HeldFd } from "./transport.ts";
+import { atRest } from "./status.ts";
 
 /** How often a migration under way is looked at. */
 const POLL_MS = 100;
+/** ms the run state may lag behind the status of a migration. */
+const REST_MS = 1000;
+/** ms a QEMU has to answer, unless what it was asked may take as long as it likes. */
+const PATIENCE_MS = 120_000;
+/** Commands that work through memory or disks before they answer. */
+const SLOW =
+  /^(human-monitor-command|migrate-incoming|p?memsave|dump-guest-memory|snapshot-|blockdev-|device_add|quit)/;
 
 /** What may be given beside the address. */
 export type AttachOptions = Pick<SessionOptions, "transports" | "inspect" | "report"> & {
@@ -36,19 +40,6 @@ export type AttachOptions = Pick<SessionOptions, "transports" | "inspect" | "rep
 
 /** Events behind which the run state is another. */
 const STATE_EVENTS = ["STOP", "RESUME", "SHUTDOWN", "POWERDOWN", "RESET", "SUSPEND", "WAKEUP", "GUEST_PANICKED"];
-
-/** What is asked of a QEMU before the first command. */
-interface Beginning {
-  readonly registry: Registry;
-  readonly guest: Guest;
-  readonly ramBytes: number;
-  readonly capabilities: readonly CapabilityChange[];
-  readonly parameters: Readonly<Record<string, unknown>>;
-  readonly runState: RunState;
-  readonly info: MigrationInfo;
-  readonly name?: string;
-  readonly globalsText: string;
-}
 
 /** A session attached to a running QEMU. */
 export class AttachedSession extends Session {
@@ -83,6 +74,7 @@ export class AttachedSession extends Session {
       if (STATE_EVENTS.includes(event.event)) this.#refreshState();
     });
     client.onLost((reason) => this.#lose(reason));
+    client.onReturn(() => this.#resume());
   }
 
   /**
@@ -194,8 +186,7 @@ export class AttachedSession extends Session {
     try {
       while (role.running && !this.#leaving) {
         const info = await this.client.execute("query-migrate") as MigrationInfo;
-        const state = info.status && atRest(info.status) ? await this.client.execute("query-status") : undefined;
-        if (state) this.runState = (state as { status: RunState }).status;
+        if (info.status && atRest(info.status)) await this.#rest();
         this.#info = info;
         role.take(info);
         if (role.running) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
@@ -204,6 +195,26 @@ export class AttachedSession extends Session {
       role.lose((error as Error).message);
     } finally {
       this.#following = false;
+    }
+  }
+
+  /** The migration is over: the run state follows a moment later, and commands that need it fail until then. */
+  async #rest(): Promise<void> {
+    for (const end = performance.now() + REST_MS;;) {
+      await this.#refreshState();
+      if (this.runState !== "finish-migrate" || performance.now() > end) return;
+      await new Promise((resolve) => setTimeout(resolve, REST_MS / 100));
+    }
+  }
+
+  /** Connected again, perhaps to another machine. */
+  async #resume(): Promise<void> {
+    try {
+      await this.#refreshState();
+      await this.refreshSettings();
+      this.took(await this.client.execute("query-migrate") as MigrationInfo);
+    } catch {
+      // lost again: that is told elsewhere
     }
   }
 
@@ -272,12 +283,20 @@ class RemoteQemu implements Remote {
     const { name } = command.qmp!;
     if (name === "migrate-set-capabilities") return await this.#setCapabilities(args, monitor);
     const { detach: _, ...rest } = args;
-    return await this.execute(name, name === "migrate" ? rest : args, monitor.takeFd());
+    const options = { fd: monitor.takeFd(), oob: command.qmp!.oob };
+    try {
+      return await this.execute(name, name === "migrate" ? rest : args, options);
+    } catch (error) {
+      throw error instanceof CommandError ? withHint(error) : error;
+    }
   }
 
-  async execute(name: string, args: Arguments, fd?: HeldFd): Promise<unknown> {
+  async execute(name: string, args: Arguments, { fd, oob }: RemoteOptions = {}): Promise<unknown> {
+    // a destination that reads a file answers nobody before its end
+    const slow = SLOW.test(name) || this.#session.incoming.running;
+    const timeoutMs = slow ? undefined : PATIENCE_MS;
     try {
-      const value = await this.#session.client.execute(name, args, { fd });
+      const value = await this.#session.client.execute(name, args, { fd, oob, timeoutMs });
       if (name === "query-migrate") this.#session.took(value as MigrationInfo);
       await this.#session.changed(name, args);
       return value;
@@ -303,61 +322,18 @@ class RemoteQemu implements Remote {
   }
 }
 
+/** Hints of QEMU's that HMP shows and QMP leaves out, by what they explain. */
+const HINTS: readonly (readonly [refusal: RegExp, hint: string])[] = [
+  [/^UNIX socket path '.*' is too long$/s, "Path must be less than 108 bytes"],
+];
+
+function withHint(error: CommandError): CommandError {
+  const found = HINTS.find(([refusal]) => refusal.test(error.message));
+  return found ? new CommandError(error.message, [found[1]], error.errorClass) : error;
+}
+
 /** What comes is in a file: QEMU answers nobody until it has read it. */
 function readsFile({ uri, channels }: Arguments): boolean {
   if (typeof uri === "string") return uri.startsWith("file:");
   return (channels as { addr?: { transport?: string } }[] | undefined)?.[0]?.addr?.transport === "file";
-}
-
-/** Ask for everything at once; QEMU answers in order. */
-async function lookAround(client: QmpClient, ours: Registry): Promise<Beginning> {
-  const ask = <T>(name: string, args?: Arguments) => client.execute(name, args) as Promise<T>;
-  const line = (text: string) => ask<string>("human-monitor-command", { "command-line": text });
-  const orElse = <T>(promise: Promise<T>, value: T) =>
-    promise.catch((error) => {
-      if (error instanceof CommandError) return value; // an older one, or no QEMU at all: without it then
-      throw error;
-    });
-  const [capabilities, parameters, status, info, name, machine, ram, schema, commands, help, infoHelp, migrate] =
-    await Promise.all([
-      ask<CapabilityChange[]>("query-migrate-capabilities"),
-      ask<Record<string, unknown>>("query-migrate-parameters"),
-      ask<{ status: RunState }>("query-status"),
-      ask<MigrationInfo & { status?: MigrationStatus }>("query-migrate"),
-      orElse(ask<{ name?: string }>("query-name"), {}),
-      orElse(ask<string>("qom-get", { path: "/machine", property: "type" }), ""),
-      orElse(ask<Record<string, number>>("query-memory-size-summary"), {}),
-      orElse(ask<SchemaInfo[]>("query-qmp-schema"), []),
-      orElse(ask<{ name: string }[]>("query-commands"), []),
-      orElse(line("help"), ""),
-      orElse(line("help info"), ""),
-      orElse(line("info migrate"), ""),
-    ]);
-  const vocabulary: QemuVocabulary = {
-    capabilities: capabilities.map(({ capability }) => capability),
-    schema,
-    help: help.replaceAll("\r\n", "\n"),
-    infoHelp: infoHelp.replaceAll("\r\n", "\n"),
-    commands: commands.map((one) => one.name),
-  };
-  return {
-    registry: attachedRegistry(ours, vocabulary),
-    guest: {
-      kind: "adopted",
-      configuration: { machine: machine.replace(/-machine$/, "") },
-      targetPageSize: 4096,
-      memory: new GuestMemory([]),
-      devices: [],
-      iterables: [],
-      ramSectionId: 0,
-      globals: { ...DEFAULT_GLOBALS },
-    },
-    ramBytes: (ram["base-memory"] ?? 0) + (ram["plugged-memory"] ?? 0),
-    capabilities,
-    parameters,
-    runState: status.status,
-    info,
-    name: name.name,
-    globalsText: migrate.replaceAll("\r\n", "\n"),
-  };
 }

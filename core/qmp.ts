@@ -29,6 +29,8 @@ export interface QmpOptions {
   readonly fds: FdTable;
   /** A descriptor that comes with the request. */
   readonly fd?: HeldFd;
+  /** Out of band, where the machine is another process. */
+  readonly oob?: boolean;
 }
 
 /** The monitor a QMP command sees. */
@@ -85,7 +87,7 @@ function findQmp(session: Session, name: string): Command {
  * @throws {CommandError} {TransportError} with QEMU's text and class
  */
 export async function runQmp(session: Session, name: string, args: unknown, options: QmpOptions): Promise<unknown> {
-  if (session.remote) return await session.remote.execute(name, args as Arguments, options.fd);
+  if (session.remote) return await session.remote.execute(name, args as Arguments, options);
   const command = findQmp(session, name);
   const { arguments: schema } = command.qmp!;
   const shape = (typeof schema === "function" ? schema(session) : schema) ?? object();

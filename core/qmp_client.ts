@@ -68,6 +68,7 @@ export class QmpClient implements AsyncDisposable {
   readonly #options: QmpClientOptions;
   readonly #pending = new Map<number, Pending>();
   readonly #lost = new Set<(reason: string) => void>();
+  readonly #returned = new Set<() => void>();
   #wire: QmpWire | undefined;
   #greeting!: QmpGreeting;
   #oob = false;
@@ -113,6 +114,12 @@ export class QmpClient implements AsyncDisposable {
     return () => this.#lost.delete(listener);
   }
 
+  /** Hear that it was made again. @returns call it to stop */
+  onReturn(listener: () => void): () => void {
+    this.#returned.add(listener);
+    return () => this.#returned.delete(listener);
+  }
+
   /**
    * Run a command.
    * @returns its value; integers beyond 2^53 as bigint
@@ -154,6 +161,7 @@ export class QmpClient implements AsyncDisposable {
 
   async #open(): Promise<void> {
     const { handshakeMs = HANDSHAKE_MS, wire: given } = this.#options;
+    const again = this.#greeting !== undefined;
     const until = performance.now() + handshakeMs;
     const wire = given ?? await openQmpWire(this.address, until);
     if (given && this.#greeting) throw new TransportError(`Cannot reach QEMU at ${this.address}: it has ended`);
@@ -180,6 +188,8 @@ export class QmpClient implements AsyncDisposable {
     } finally {
       clearTimeout(timer);
     }
+    // behind the command that made it
+    if (again) { for (const listener of [...this.#returned]) queueMicrotask(listener); }
   }
 
   async #negotiate(timeoutMs: number): Promise<void> {

@@ -10,6 +10,14 @@
 import type { Arguments, Command, Monitor } from "./command.ts";
 import type { HeldFd } from "./transport.ts";
 
+/** How one command is run there. */
+export interface RemoteOptions {
+  /** Sent with it, and then closed here. */
+  readonly fd?: HeldFd;
+  /** Out of band: it passes those that wait. */
+  readonly oob?: boolean;
+}
+
 /** What the command layers ask of it. */
 export interface Remote {
   /** Where it is, for people: "/run/vm.qmp". */
@@ -27,10 +35,9 @@ export interface Remote {
   run(command: Command, args: Arguments, monitor: Monitor): Promise<unknown>;
   /**
    * Run whatever has this QMP name there; arguments go as they are.
-   * @param fd sent with it, and then closed here
    * @throws {CommandError} {TransportError}
    */
-  execute(name: string, args: Arguments, fd?: HeldFd): Promise<unknown>;
+  execute(name: string, args: Arguments, options?: RemoteOptions): Promise<unknown>;
   /** Run a line of its human monitor. @returns its text, lines ending in a line feed */
   line(text: string): Promise<string>;
 }

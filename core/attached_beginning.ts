@@ -1,0 +1,92 @@
+/**
+ * What is asked of a QEMU when we attach to it: its table of commands, its settings, its state.
+ * @module
+ */
+import { DEFAULT_GLOBALS, type Guest, type RunState } from "../guest/guest.ts";
+import { GuestMemory } from "../guest/memory.ts";
+import { CommandError } from "../stream/errors.ts";
+import { attachedRegistry, type QemuVocabulary, type SchemaInfo } from "./attached_registry.ts";
+import type { CapabilityChange } from "./capabilities.ts";
+import type { Arguments } from "./command.ts";
+import type { MigrationInfo } from "./migration_info.ts";
+import type { QmpClient } from "./qmp_client.ts";
+import type { Registry } from "./registry.ts";
+import type { MigrationStatus } from "./status.ts";
+
+/** ms a QEMU has for each of these answers: it may be busy, but not for ever. */
+const PATIENCE_MS = 30_000;
+
+/** What is known of a QEMU before the first command. */
+export interface Beginning {
+  /** The table, fitted to it. */
+  readonly registry: Registry;
+  /** A stand-in: its memory is elsewhere. */
+  readonly guest: Guest;
+  /** Base memory and what was plugged in. */
+  readonly ramBytes: number;
+  readonly capabilities: readonly CapabilityChange[];
+  readonly parameters: Readonly<Record<string, unknown>>;
+  readonly runState: RunState;
+  readonly info: MigrationInfo;
+  readonly name?: string;
+  /** Text of `info migrate`: its head has properties QMP does not tell. */
+  readonly globalsText: string;
+}
+
+/**
+ * Ask for everything at once; QEMU answers in order.
+ * @param ours the table as it is without a QEMU
+ * @throws {TransportError} {CommandError} when it cannot be asked
+ */
+export async function lookAround(client: QmpClient, ours: Registry): Promise<Beginning> {
+  const ask = <T>(name: string, args?: Arguments) =>
+    client.execute(name, args, { timeoutMs: PATIENCE_MS }) as Promise<T>;
+  const line = (text: string) => ask<string>("human-monitor-command", { "command-line": text });
+  const orElse = <T>(promise: Promise<T>, value: T) =>
+    promise.catch((error) => {
+      if (error instanceof CommandError) return value; // an older one, or no QEMU at all: without it then
+      throw error;
+    });
+  const [capabilities, parameters, status, info, name, machine, ram, schema, commands, help, infoHelp, migrate] =
+    await Promise.all([
+      ask<CapabilityChange[]>("query-migrate-capabilities"),
+      ask<Record<string, unknown>>("query-migrate-parameters"),
+      ask<{ status: RunState }>("query-status"),
+      ask<MigrationInfo & { status?: MigrationStatus }>("query-migrate"),
+      orElse(ask<{ name?: string }>("query-name"), {}),
+      orElse(ask<string>("qom-get", { path: "/machine", property: "type" }), ""),
+      orElse(ask<Record<string, number>>("query-memory-size-summary"), {}),
+      orElse(ask<SchemaInfo[]>("query-qmp-schema"), []),
+      orElse(ask<{ name: string }[]>("query-commands"), []),
+      orElse(line("help"), ""),
+      orElse(line("help info"), ""),
+      orElse(line("info migrate"), ""),
+    ]);
+  const vocabulary: QemuVocabulary = {
+    capabilities: capabilities.map(({ capability }) => capability),
+    schema,
+    help: help.replaceAll("\r\n", "\n"),
+    infoHelp: infoHelp.replaceAll("\r\n", "\n"),
+    commands: commands.map((one) => one.name),
+  };
+  return {
+    registry: attachedRegistry(ours, vocabulary),
+    guest: {
+      kind: "adopted",
+      configuration: { machine: machine.replace(/-machine$/, "") },
+      targetPageSize: 4096,
+      memory: new GuestMemory([]),
+      devices: [],
+      iterables: [],
+      ramSectionId: 0,
+      globals: { ...DEFAULT_GLOBALS },
+    },
+    ramBytes: (ram["base-memory"] ?? 0) + (ram["plugged-memory"] ?? 0),
+    capabilities,
+    parameters,
+    runState: status.status,
+    info,
+    name: name.name,
+    globalsText: migrate.replaceAll("\r\n", "\n"),
+  };
+}
