@@ -127,7 +127,7 @@ const TRANSCRIPTS: Readonly<Record<string, RegExp | undefined>> = {
   run_states: undefined,
   balloon: undefined,
   uri_outgoing: undefined,
-  uri_incoming: /fd:99/, // a descriptor of the capture
+  uri_incoming: /fd:99|again$/, // a descriptor of the capture, and what came behind it
   save_legacy_file: undefined,
   save_mapped_ram: undefined,
   save_mapped_ram_multifd: undefined,
