@@ -12,6 +12,7 @@
  * @module
  */
 import { readFileSync } from "node:fs";
+import { findStream } from "./containers/find_stream.ts";
 import { type Image, openImage as openWith, type OpenImageOptions } from "./containers/image.ts";
 import { encodeLibvirtFront } from "./containers/libvirt_writer.ts";
 import { readStreamHead } from "./containers/stream_head.ts";
@@ -159,6 +160,7 @@ export const DEFAULT_ASSEMBLY: Assembly = Object.freeze<Assembly>({
   transports: DEFAULT_TRANSPORTS,
   importPlugin,
   readFile: (path) => readFileSync(path),
+  findStream,
   async inspect(path) {
     await using image = await openImage(path);
     return inspectText(image, await inspectImage(image));
@@ -294,6 +296,7 @@ export {
   type ExecuteResult,
   type MigrateOptions,
   type MigrationProgress,
+  type SavedStream,
   type WorkbenchOptions,
 } from "./core/workbench.ts";
 export type { CapabilityChange, CapabilityName, CapabilityNames } from "./core/capabilities.ts";

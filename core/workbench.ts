@@ -11,6 +11,7 @@ import { type Content, parseContent } from "../guest/content.ts";
 import type { Guest } from "../guest/guest.ts";
 import { createModelGuest } from "../guest/model.ts";
 import { checkRamSize, parseRamSize } from "../guest/size.ts";
+import type { ByteSource } from "../stream/channel.ts";
 import { CommandError } from "../stream/errors.ts";
 import { transportOf } from "./address.ts";
 import type { CapabilityName } from "./capabilities.ts";
@@ -30,7 +31,19 @@ import { answerQmp, QmpConnection, type QmpReply, runQmp } from "./qmp.ts";
 import { incomingDestination, type MigrationChannel } from "./reach.ts";
 import { combine } from "./registry.ts";
 import { type InspectHook, type PluginHook, Session } from "./session.ts";
-import type { HeldFd, Transport } from "./transport.ts";
+import type { Channel, HeldFd, Transport } from "./transport.ts";
+
+/** Where the stream of a saved guest is. */
+export interface SavedStream {
+  /** Offset in the file, where the stream stands there as it is. */
+  readonly offset?: number;
+  /** Gives the stream, where it does not. */
+  readonly source?: ByteSource;
+  /** Why what packs the stream ended early, once it has. */
+  problem(): string | undefined;
+  /** Give the file back. */
+  close(): void;
+}
 
 /** The parts a workbench is put together from. */
 export interface Assembly {
@@ -44,6 +57,8 @@ export interface Assembly {
   readonly importPlugin?: (specifier: string) => Promise<Plugin>;
   /** Reads a file for `file:PATH@ADDRESS` content. */
   readonly readFile?: (path: string) => Uint8Array;
+  /** Finds the stream in the file of a saved guest, which begins at `offset`. Absent: the file is the stream. */
+  readonly findStream?: (path: string, offset: number) => Promise<SavedStream>;
 }
 
 /** How a workbench is opened. */
@@ -448,11 +463,10 @@ async function loadFile(
   assembly: Assembly,
   tables: Parameters<typeof loadGuest>[0]["tables"],
 ): Promise<Guest> {
-  const address = { transport: "file", filename: path, offset } as const;
-  const nowhere = { takeNamedFd: () => undefined, fdset: () => undefined, warn: () => {}, report: () => {} };
-  const listener = transportOf(address, assembly.transports).listen(address, nowhere);
-  const channel = await listener.accept();
+  const found = await assembly.findStream?.(path, offset);
+  let channel: Channel | undefined;
   try {
+    channel = found?.source ? sourceChannel(found.source) : await openFile(path, found?.offset ?? offset, assembly);
     return await loadGuest({
       channel,
       capability: () => false,
@@ -462,10 +476,41 @@ async function loadFile(
       signal: new AbortController().signal,
       report: () => {},
     });
+  } catch (error) {
+    const problem = found?.problem();
+    if (problem !== undefined && error instanceof Error) error.message += `; ${problem}`;
+    throw error;
+  } finally {
+    await channel?.close();
+    found?.close();
+  }
+}
+
+async function openFile(path: string, offset: number, { transports }: Assembly): Promise<Channel> {
+  const address = { transport: "file", filename: path, offset } as const;
+  const nowhere = { takeNamedFd: () => undefined, fdset: () => undefined, warn: () => {}, report: () => {} };
+  const listener = transportOf(address, transports).listen(address, nowhere);
+  try {
+    return await listener.accept();
   } finally {
     listener.close();
-    await channel.close();
   }
+}
+
+/** What is unpacked on the way is read as from a command. */
+function sourceChannel(source: ByteSource): Channel {
+  return {
+    name: source.name,
+    start: source.start,
+    read: source.read.bind(source),
+    readAt: source.readAt?.bind(source),
+    size: source.size?.bind(source),
+    seekable: source.readAt !== undefined,
+    returnPath: false,
+    noun: "file",
+    abort() {},
+    close() {},
+  };
 }
 
 function firstLine(error: unknown): string {
