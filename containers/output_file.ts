@@ -14,8 +14,11 @@ import { basename, dirname, join } from "node:path";
 import type { ByteSink } from "../stream/channel.ts";
 import { TransportError } from "../stream/errors.ts";
 import { errorText } from "./file_source.ts";
+import { type PieceWriter, WriteAtOnce, WriteBehind } from "./write_behind.ts";
 
 const ZEROS = new Uint8Array(1 << 20);
+/** Bytes from which on it pays to write in a second thread. */
+const WORTHWHILE = 64 << 20;
 /** A guest's memory is nobody else's business. */
 const MODE = 0o600;
 
@@ -27,6 +30,11 @@ export interface OutputFile extends ByteSink, Disposable {
   readAt(view: Uint8Array, position: number): number;
   /** False for pipes and devices: positions may only go forward. */
   readonly regular: boolean;
+  /**
+   * For much data: buffers of `size` bytes to fill, written while others are filled. Drain it before `finish`.
+   * @param expected bytes that will be written
+   */
+  pieces(size: number, expected: number): PieceWriter;
   /** Make it `size` bytes long and give it its name. */
   finish(size: number): void;
 }
@@ -83,6 +91,17 @@ class Renamed implements OutputFile {
       done += n;
     }
     return done;
+  }
+
+  pieces(size: number, expected: number): PieceWriter {
+    if (expected >= WORTHWHILE) {
+      try {
+        return new WriteBehind(this.#part, this.name, size);
+      } catch {
+        // no leave for a Worker: write here
+      }
+    }
+    return new WriteAtOnce((view, position) => this.writeAt(view, position), size);
   }
 
   finish(size: number): void {
@@ -143,6 +162,10 @@ class InPlace implements OutputFile {
 
   readAt(): number {
     return 0;
+  }
+
+  pieces(size: number): PieceWriter {
+    return new WriteAtOnce((view, position) => this.writeAt(view, position), size);
   }
 
   finish(size: number): void {

@@ -179,12 +179,13 @@ function leftBehind(image: Image): string[] {
 async function writePhysical(image: Image, out: OutputFile, work: LongWork): Promise<number> {
   const ranges = physicalRanges(image)!;
   const breath = new Breath(ranges.reduce((sum, { length }) => sum + length, 0), work);
-  const copy = new RamCopy(image.ram, out, breath);
+  using copy = new RamCopy(image.ram, out, breath);
   let end = 0;
   for (const { base, length, idstr, blockOffset } of ranges) {
     await copy.copy(image.ram.block(idstr)!, blockOffset, length, base);
     end = Math.max(end, base + length);
   }
+  await copy.drain();
   breath.end();
   out.finish(end);
   return end;

@@ -15,12 +15,14 @@ import { Buffer } from "node:buffer";
 import { Breath, type LongWork } from "../containers/breath.ts";
 import type { Image, ImageBlock, ImageDevice, ImageSection } from "../containers/image.ts";
 import type { OutputFile } from "../containers/output_file.ts";
+import type { PieceWriter } from "../containers/write_behind.ts";
 import { encodeConfiguration } from "../stream/configuration.ts";
 import * as C from "../stream/constants.ts";
 import * as encode from "../stream/encode.ts";
 import { layoutMappedBlock } from "../stream/mapped_ram.ts";
 import { configurationText, writeVmdescription } from "../stream/vmdesc.ts";
 import { StreamWriter } from "../stream/writer.ts";
+import { dataBytes } from "./ram_copy.ts";
 
 /** Bytes read at once. */
 const STEP = 1 << 20;
@@ -48,19 +50,21 @@ export interface WrittenStream {
  * Write a guest as a stream. Its RAM must be readable and its stream complete (see `conversionProblems`).
  * @param start where in the file the stream begins
  */
-export function writeStream(
+export async function writeStream(
   image: Image,
   out: OutputFile,
   format: StreamFormat,
   start: number,
   work: LongWork = {},
 ): Promise<WrittenStream> {
-  return new StreamCopy(image, out, format, start, work).run();
+  using copy = new StreamCopy(image, out, format, start, work);
+  return await copy.run();
 }
 
-class StreamCopy {
+class StreamCopy implements Disposable {
   readonly #writer: StreamWriter;
   readonly #breath: Breath;
+  readonly #pieces: PieceWriter;
   readonly #buffer = new Uint8Array(STEP);
   readonly #devices = new Map<number, ImageDevice>();
   #ram: "none" | "listed" | "sent" | "ended" = "none";
@@ -78,13 +82,28 @@ class StreamCopy {
     work: LongWork,
   ) {
     out.seek(start);
-    const { name } = out;
-    this.#writer = new StreamWriter(
-      { name, start, write: (view) => out.write(view), seek: (to) => out.seek(to) },
-      STAGING,
-    );
+    this.#pieces = out.pieces(STAGING, dataBytes(image.ram.blocks));
+    this.#writer = format === "legacy" ? this.#streamWriter(start) : new StreamWriter({
+      name: out.name,
+      start,
+      write: (view) => out.write(view),
+      seek: (to) => out.seek(to),
+    }, STAGING);
     this.#breath = new Breath(image.ram.totalBytes, work);
     for (const device of image.devices) this.#devices.set(device.offset, device);
+  }
+
+  /** A writer whose full buffers are written while it goes on with another. */
+  #streamWriter(start: number): StreamWriter {
+    const pieces = this.#pieces;
+    let position = start;
+    const exchange = (filled: Uint8Array<ArrayBuffer> | undefined, length: number) => {
+      if (filled) pieces.list(0, length, position);
+      position += length;
+      const full = pieces.next();
+      return full ? full.then(() => pieces.buffer) : pieces.buffer;
+    };
+    return new StreamWriter({ name: this.out.name, start, exchange, write() {} });
   }
 
   async run(): Promise<WrittenStream> {
@@ -109,6 +128,7 @@ class StreamCopy {
       await encode.encodeVmdescription(writer, new TextEncoder().encode(text));
     }
     await writer.flush();
+    await this.#pieces.drain();
     this.#breath.end();
     return { end: writer.offset, normalPages: this.#normalPages, zeroPages: this.#zeroPages };
   }
@@ -276,9 +296,10 @@ class StreamCopy {
       if (run < 0) at = end;
       while (at < end) {
         const n = Math.min(STEP, end - at);
-        const view = n === STEP ? this.#buffer : this.#buffer.subarray(0, n);
-        ram.readRange(block, at, view);
-        this.out.writeAt(view, mapped.pagesOffset + at);
+        ram.readRange(block, at, this.#pieces.buffer.subarray(0, n));
+        this.#pieces.list(0, n, mapped.pagesOffset + at);
+        const full = this.#pieces.next();
+        if (full) await full;
         at += n;
         const pause = this.#breath.taken(n);
         if (pause) await pause;
@@ -320,6 +341,10 @@ class StreamCopy {
     await this.#writer.room(8);
     this.#writer.u64(C.RAM_SAVE_FLAG_EOS);
     await this.#footer(sectionId);
+  }
+
+  [Symbol.dispose](): void {
+    this.#pieces[Symbol.dispose]();
   }
 
   async #footer(sectionId: number): Promise<void> {

@@ -72,12 +72,13 @@ export async function writeCore(image: Image, out: OutputFile, work: LongWork): 
     loads: ranges.map(({ base, length }) => ({ address: base, length })),
   });
   const breath = new Breath(ranges.reduce((sum, { length }) => sum + length, 0), work);
-  const copy = new RamCopy(image.ram, out, breath);
+  using copy = new RamCopy(image.ram, out, breath);
   out.writeAt(front.bytes, 0);
   for (let i = 0; i < ranges.length; i++) {
     const { idstr, blockOffset, length } = ranges[i];
     await copy.copy(image.ram.block(idstr)!, blockOffset, length, front.offsets[i]);
   }
+  await copy.drain();
   breath.end();
   out.finish(front.size);
   return { bytes: front.size, dataBytes: front.bytes.length + copy.written, cpus: cpus.length, ranges };

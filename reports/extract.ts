@@ -40,8 +40,9 @@ export async function extractBlock(
   refuse(`extract ${id}`, ramProblems(image));
   using out = createOutput(path);
   const breath = new Breath(block.bytes, work);
-  const copy = new RamCopy(image.ram, out, breath);
+  using copy = new RamCopy(image.ram, out, breath);
   await copy.copy(block, 0, block.bytes, 0);
+  await copy.drain();
   breath.end();
   out.finish(block.bytes);
   return { block: id, bytes: block.bytes, dataBytes: copy.written };

@@ -6,6 +6,7 @@ import { Buffer } from "node:buffer";
 import type { Breath } from "../containers/breath.ts";
 import type { ImageBlock, StoredRam } from "../containers/image.ts";
 import type { OutputFile } from "../containers/output_file.ts";
+import type { PieceWriter } from "../containers/write_behind.ts";
 
 /** Bytes read at once. */
 const STEP = 1 << 20;
@@ -13,13 +14,20 @@ const STEP = 1 << 20;
 const UNIT = 4096;
 const ZEROS = Buffer.alloc(UNIT);
 
+/** Bytes of data in blocks, as far as is known without looking. */
+export function dataBytes(blocks: readonly ImageBlock[]): number {
+  return blocks.reduce((sum, { normalPages, pageBytes }) => sum + normalPages * pageBytes, 0);
+}
+
 /** Copies pieces of blocks into one file. */
-export class RamCopy {
-  readonly #buffer = Buffer.alloc(STEP);
+export class RamCopy implements Disposable {
+  readonly #pieces: PieceWriter;
   /** Bytes of data written so far. */
   written = 0;
 
-  constructor(readonly ram: StoredRam, readonly out: OutputFile, readonly breath: Breath) {}
+  constructor(readonly ram: StoredRam, out: OutputFile, readonly breath: Breath) {
+    this.#pieces = out.pieces(STEP, dataBytes(ram.blocks));
+  }
 
   /** Copy `length` bytes of a block from `offset` on to `position` of the file, which reads as zero there. */
   async copy(block: ImageBlock, offset: number, length: number, position: number): Promise<void> {
@@ -35,9 +43,11 @@ export class RamCopy {
       }
       while (at < end) {
         const n = Math.min(STEP, end - at);
-        const view = n === STEP ? this.#buffer : this.#buffer.subarray(0, n);
-        ram.readRange(block, at, view);
-        this.#put(n, position + at - offset);
+        const { buffer } = this.#pieces;
+        ram.readRange(block, at, n === STEP ? buffer : buffer.subarray(0, n));
+        this.#list(buffer, n, position + at - offset);
+        const full = this.#pieces.next();
+        if (full) await full;
         at += n;
         const pause = breath.taken(n);
         if (pause) await pause;
@@ -45,9 +55,18 @@ export class RamCopy {
     }
   }
 
-  /** Write what is in the buffer, but for its zero pages. */
-  #put(length: number, position: number): void {
-    const buffer = this.#buffer;
+  /** Everything copied is in the file. */
+  drain(): Promise<void> {
+    return this.#pieces.drain();
+  }
+
+  [Symbol.dispose](): void {
+    this.#pieces[Symbol.dispose]();
+  }
+
+  /** What is in the buffer, but for its zero pages. */
+  #list(bytes: Uint8Array<ArrayBuffer>, length: number, position: number): void {
+    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, length);
     for (let at = 0; at < length;) {
       if (isZero(buffer, at, length)) {
         at += UNIT;
@@ -56,7 +75,7 @@ export class RamCopy {
       let end = at + UNIT;
       while (end < length && !isZero(buffer, end, length)) end += UNIT;
       end = Math.min(end, length);
-      this.out.writeAt(at === 0 && end === STEP ? buffer : buffer.subarray(at, end), position + at);
+      this.#pieces.list(at, end - at, position + at);
       this.written += end - at;
       at = end;
     }
