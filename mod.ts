@@ -239,14 +239,19 @@ export type {
   OpenImageOptions,
 } from "./containers/image.ts";
 export { ImageDevice } from "./containers/image.ts";
+export type { ImageChannel } from "./containers/further_channels.ts";
+export type { LibvirtFormat, LibvirtSave } from "./containers/libvirt.ts";
+export type { Compression } from "./containers/magic.ts";
+export type { Qcow2Snapshot } from "./containers/qcow2.ts";
+export type { ImageCommand } from "./containers/stream_index.ts";
 export { StoredRam } from "./containers/stored_ram.ts";
 export type { ByteSink, ByteSource } from "./stream/channel.ts";
-export type { SectionType } from "./stream/records.ts";
+export type { ConfigurationRecord, ConfigurationSubsection, RecordPlace, SectionType } from "./stream/records.ts";
 export type { SectionPhase } from "./stream/tables.ts";
 export { StreamReader } from "./stream/reader.ts";
 export { StreamWriter } from "./stream/writer.ts";
-export type { VmDescription } from "./stream/vmdesc.ts";
-export type { InspectBlock, InspectDevice } from "./reports/inspect.ts";
+export type { DeviceDescription, FieldDescription, VmDescription, Vmsd } from "./stream/vmdesc.ts";
+export type { InspectBlock, InspectDevice, InspectSnapshot } from "./reports/inspect.ts";
 export type { InspectStyle } from "./reports/inspect_text.ts";
 export { inspectImage, type InspectOptions, type InspectReport } from "./reports/inspect.ts";
 export { inspectText, type InspectTextOptions } from "./reports/inspect_text.ts";
@@ -268,7 +273,18 @@ export {
   type FieldDifference,
   type LayoutDifference,
 } from "./reports/diff.ts";
-export type { PlainFields, PlainValue } from "./stream/vmstate.ts";
+export type {
+  PlainFields,
+  PlainValue,
+  VmBranch,
+  VmFraming,
+  VmLeaf,
+  VmNode,
+  VmValue,
+  WalkedDevice,
+} from "./stream/vmstate.ts";
+export { MIG_CMD, type MigCommandName } from "./stream/constants.ts";
+export type { MultifdCodec, MultifdDecoder, MultifdEncoder } from "./stream/multifd_codec.ts";
 export { diffText } from "./reports/diff_text.ts";
 export { extractBlock, type ExtractedBlock, extractRange } from "./reports/extract.ts";
 export { writeElfCore, type WrittenCore } from "./reports/elf.ts";
@@ -326,7 +342,7 @@ export type * from "./core/plugin.ts";
 export type * from "./core/transport.ts";
 export { type AddedFd, type FdsetDescription, FdTable, holdNumber, holdPath } from "./core/fds.ts";
 export type { IncomingRole, OutgoingRole } from "./core/session.ts";
-export type { Remote } from "./core/remote.ts";
+export type { Remote, RemoteOptions } from "./core/remote.ts";
 export { QmpClient, type QmpClientOptions, type QmpExecuteOptions, type QmpGreeting } from "./core/qmp_client.ts";
 export type { QmpWire } from "./core/qmp_wire.ts";
 export { type QmpServer, serveQmp } from "./core/qmp_server.ts";

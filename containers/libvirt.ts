@@ -15,12 +15,13 @@ import { readFully, skip } from "./sources.ts";
 
 /** Bytes of the header. */
 export const LIBVIRT_HEADER_BYTES = 92;
-const FORMATS = ["raw", "gzip", "bzip2", "xz", "lzop", "zstd", "sparse"] as const;
+/** By the number in the header. */
+const FORMATS = ["raw", "gzip", "bzip2", "xz", "lzop", "zstd", "sparse"] as const satisfies LibvirtFormat[];
 /** Most bytes of XML and cookie that are kept; real ones are a few KiB. */
 const XML_LIMIT = 1 << 24;
 
 /** Label of the stream in a save image. */
-export type LibvirtFormat = typeof FORMATS[number];
+export type LibvirtFormat = "raw" | "gzip" | "bzip2" | "xz" | "lzop" | "zstd" | "sparse";
 
 /** What libvirt puts in front of a stream. */
 export interface LibvirtSave {

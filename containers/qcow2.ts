@@ -28,6 +28,7 @@ const TABLES_KEPT = 64;
 export interface Qcow2Snapshot {
   /** Unique, a decimal number. */
   readonly id: string;
+  /** As `savevm` was told. */
   readonly name: string;
   /** Bytes of VM state; 0 for snapshots of the disk alone. */
   readonly vmStateBytes: number;
@@ -37,7 +38,9 @@ export interface Qcow2Snapshot {
   readonly vmClock: bigint;
   /** Guest offset where the VM state begins. */
   readonly vmStateOffset: number;
+  /** Of its L1 table, in the file. */
   readonly l1Offset: number;
+  /** Entries of that table, 8 bytes each. */
   readonly l1Entries: number;
 }
 

@@ -23,6 +23,7 @@ export type CapturedKind = "main" | "multifd" | "preempt";
 export interface CapturedChannel {
   /** In the directory. */
   readonly file: string;
+  /** Which of the migration's connections it was. */
   readonly kind: CapturedKind;
   /** Number of a multifd channel. */
   readonly id?: number;

@@ -13,7 +13,9 @@ import type { MigCommandName } from "./constants.ts";
 
 /** Where a record stands. */
 export interface RecordPlace {
+  /** "main", "multifd 0", or the file's name. */
   readonly channel: string;
+  /** Of its first byte in the channel, or in the file. */
   readonly offset: number;
   /** Bytes on the wire. */
   readonly length: number;
@@ -27,18 +29,23 @@ export interface HeaderRecord extends RecordPlace {
 
 /** One subsection of the configuration. */
 export interface ConfigurationSubsection {
+  /** "configuration/capabilities". */
   readonly name: string;
+  /** Version of its layout. */
   readonly version: number;
 }
 
 /** Machine name and the subsections behind it. */
 export interface ConfigurationRecord extends RecordPlace {
+  /** Tells the records apart. */
   readonly kind: "configuration";
   /** Versioned machine name: "pc-i440fx-10.0". */
   readonly machine: string;
   /** In the order of the stream. */
   readonly subsections: readonly ConfigurationSubsection[];
+  /** log2 of the target page size, where the stream says it. */
   readonly targetPageBits?: number;
+  /** Those both sides must agree about, where any is on. */
   readonly capabilities?: readonly string[];
   /** 16 bytes in printed order; owned by the record. */
   readonly uuid?: Uint8Array;
