@@ -20,7 +20,7 @@ export interface TouchJob {
 
 /**
  * Read runs of a file. `runs` holds 4 numbers each: index into `memories`, byte offset there, bytes, position in the file.
- * `cursor[0]` is the next run nobody has taken.
+ * `cursor[0]` is the next run nobody has taken, `cursor[1]` counts those who take.
  */
 export interface ReadJob {
   readonly kind: "read";
@@ -105,6 +105,7 @@ function read(job: ReadJob): ReadDone {
   let fd: number | undefined;
   try {
     const opened = fd = fs.openSync(job.path, job.flags ?? fs.constants.O_RDONLY);
+    Atomics.add(new Int32Array(job.cursor), 1, 1);
     try {
       const views = job.memories.map((memory) => new Uint8Array(memory.buffer));
       const runs = takeRuns({ ...job, views }, (view, position) => {

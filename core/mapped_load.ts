@@ -102,7 +102,7 @@ function listRuns(areas: readonly MappedArea[], blocks: readonly RamBlock[]): Ru
  */
 export async function readMappedPages(load: MappedLoad): Promise<void> {
   const list = listRuns(load.areas, load.blocks);
-  const cursor = new SharedArrayBuffer(4);
+  const cursor = new SharedArrayBuffer(8);
   const job = { memories: list.memories, runs: list.shared(), cursor };
   const done = load.channels?.length
     ? await readThrough(load.channels, job, load)
@@ -128,7 +128,7 @@ async function readHere(job: Job, bytes: number, load: MappedLoad): Promise<Read
   }
 }
 
-/** With multifd: a Worker for each further channel, with the flags it was opened with. */
+/** With multifd: a Worker for each further channel, with the flags it was opened with. This thread helps until they read. */
 async function readThrough(channels: readonly Channel[], job: Job, load: MappedLoad): Promise<ReadDone> {
   const lanes: Lane[] = [];
   try {
@@ -139,6 +139,9 @@ async function readThrough(channels: readonly Channel[], job: Job, load: MappedL
       lanes.push(lane);
       reading.push(lane.read({ ...file, ...job }).then((done) => ({ ...done, channel: id })));
     }
+    const begun = new Int32Array(job.cursor);
+    const own = await readOn(channels[0], job, load, () => Atomics.load(begun, 1) < lanes.length);
+    if (isFault(own)) return { ...own, channel: 0 };
     const watch = watching(job, load);
     const results = await Promise.all(reading).finally(() => watch.end());
     load.signal.throwIfAborted();
@@ -155,12 +158,18 @@ function isFault({ run, error }: ReadDone): boolean {
   return run !== undefined || error !== undefined;
 }
 
-/** Take runs until there are none, with a breath now and then. */
-async function readOn(channel: Channel, job: Job, { signal, progress }: MappedLoad): Promise<ReadDone> {
+/** Take runs until there are none or the help is not wanted any more, with a breath now and then. */
+async function readOn(
+  channel: Channel,
+  job: Job,
+  { signal, progress }: MappedLoad,
+  wanted: () => boolean = () => true,
+): Promise<ReadDone> {
   const views = job.memories.map((memory) => new Uint8Array(memory.buffer));
   const own = takeRuns({ ...job, views }, (view, position) => channel.readAt!(view, position));
   let last = performance.now();
   for (;;) {
+    if (!wanted()) return {};
     const step = own.next();
     if (step.done) return step.value;
     if (performance.now() - last < BREATH_MS) continue;

@@ -12,6 +12,7 @@ import {
   type PageWriterStart,
   type PageWriterWord,
   PROGRESS,
+  QUEUE_WORDS,
   QUEUES,
   RUNNING,
   STATE,
@@ -31,13 +32,12 @@ scope.onmessage = ({ data }) => {
   let fd: number | undefined;
   try {
     fd = fs.openSync(data.path, data.flags & ~(fs.constants.O_CREAT | fs.constants.O_TRUNC));
-    scope.postMessage({ kind: "open" });
     work(data, fd);
   } catch (error) {
     const refused = fd === undefined && NOT_ALLOWED.includes(errnoName(error));
     scope.postMessage({ kind: "failed", refused, reason: errnoText(error) });
     const control = new Int32Array(data.control);
-    Atomics.compareExchange(control, STATE, RUNNING, FAILED);
+    if (!refused) Atomics.compareExchange(control, STATE, RUNNING, FAILED);
     Atomics.add(control, PROGRESS, 1);
     Atomics.notify(control, PROGRESS);
   } finally {
@@ -52,7 +52,7 @@ function work(start: PageWriterStart, fd: number): void {
   const jobs = new Float64Array(start.jobs);
   const totals = new Float64Array(start.totals);
   const bitmaps = start.bitmaps.map((shared) => new Uint8Array(shared));
-  const published = QUEUES + 2 * id, finished = published + 1;
+  const published = QUEUES + QUEUE_WORDS * id, finished = published + 1, open = published + 2;
   const job: PageJob = {
     memory: undefined,
     at: 0,
@@ -70,6 +70,7 @@ function work(start: PageWriterStart, fd: number): void {
       done += wrote;
     }
   };
+  Atomics.store(control, open, 1);
   for (let done = 0;; done = done + 1 | 0) {
     Atomics.wait(control, published, done);
     if (Atomics.load(control, STATE) !== RUNNING) return;

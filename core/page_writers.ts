@@ -3,13 +3,13 @@
  *
  *     main       hands a range to the channel with the shortest queue; waits when all queues are full
  *     Worker k   takes ranges in order: zero scan, positioned writes, bitmap, counters
- *     control    Int32: [state, progress] then [published, finished] per channel
+ *     control    Int32: [state, progress] then [published, finished, open] per channel
  *     jobs       Float64: DEPTH ranges of FIELDS numbers per channel
  *     totals     Float64: [bytes, normal pages, zero pages] per channel
  *
  * The first channel that fails stops them all; its reason is thrown at the next call. `close` resolves when every Worker has
- * let go of its handle. Where a Worker cannot be started, or may not open what the session was handed, ranges are written
- * by the calling thread through the channels themselves.
+ * let go of its handle. Until the first Worker is at work, and where none can be started or may open what the session was
+ * handed, ranges are written by the calling thread through the channels themselves.
  * Source: QEMU migration/multifd.c multifd_send, multifd_send_thread; migration/file.c file_write_ramblock_iov.
  * @module
  */
@@ -20,6 +20,8 @@ import type { Channel } from "./transport.ts";
 
 /** Indices into the control words. */
 export const STATE = 0, PROGRESS = 1, QUEUES = 2;
+/** Words of a channel: published, finished, open. */
+export const QUEUE_WORDS = 3;
 /** Values of the state. */
 export const RUNNING = 0, FAILED = 1, STOPPED = 2;
 /** Ranges a channel may have waiting. */
@@ -41,19 +43,16 @@ export interface PageWriterStart {
   readonly totals: SharedArrayBuffer;
 }
 
-/**
- * What a Worker tells: that its handle is open, why it failed (`refused`: it may not open the file), that its handle is
- * closed.
- */
+/** What a Worker tells: why it failed (`refused`: it may not open the file), that its handle is closed. */
 export type PageWriterWord =
-  | { readonly kind: "open" }
   | { readonly kind: "failed"; readonly refused: boolean; readonly reason: string }
   | { readonly kind: "closed" };
 
+/** Answers of the search for a channel. */
+const FULL = -1, NONE = -2;
+
 interface Lane {
   readonly worker: Worker;
-  /** Resolves with false when it may not open the file. */
-  readonly opened: Promise<boolean>;
   readonly closed: Promise<void>;
 }
 
@@ -67,11 +66,16 @@ export class PageWriters {
   readonly #totals: Float64Array<SharedArrayBuffer>;
   readonly #own: Float64Array;
   readonly #lanes: Lane[] = [];
-  #inline = false;
   #next = 0;
   #failure?: Error;
 
-  private constructor(
+  /**
+   * Start.
+   * @param channels one for each Worker, open for writing at positions
+   * @param memories segments that ranges may lie in; ranges in others are written by the calling thread
+   * @param bitmaps  of all blocks, shared
+   */
+  constructor(
     channels: readonly Channel[],
     memories: readonly WebAssembly.Memory[],
     bitmaps: readonly SharedArrayBuffer[],
@@ -80,32 +84,23 @@ export class PageWriters {
     this.#channels = channels;
     this.#memories = memories;
     this.#bitmaps = bitmaps;
-    this.#control = new Int32Array(new SharedArrayBuffer((QUEUES + 2 * count) * 4));
+    this.#control = new Int32Array(new SharedArrayBuffer((QUEUES + QUEUE_WORDS * count) * 4));
     this.#jobs = new Float64Array(new SharedArrayBuffer(count * DEPTH * FIELDS * 8));
     this.#totals = new Float64Array(new SharedArrayBuffer(count * TOTALS * 8));
     this.#own = new Float64Array(count * TOTALS);
+    for (const [id, { file }] of channels.entries()) {
+      if (file?.flags === undefined) break;
+      try {
+        this.#lanes.push(this.#startWorker(id, file.path, file.flags));
+      } catch {
+        break; // no Workers here
+      }
+    }
   }
 
-  /**
-   * Start.
-   * @param channels one for each Worker, open for writing at positions
-   * @param memories segments that ranges may lie in; ranges in others are written by the calling thread
-   * @param bitmaps  of all blocks, shared
-   * @throws {TransportError} when a Worker cannot open the file for another reason than permission
-   */
-  static async start(
-    channels: readonly Channel[],
-    memories: readonly WebAssembly.Memory[],
-    bitmaps: readonly SharedArrayBuffer[],
-  ): Promise<PageWriters> {
-    const writers = new PageWriters(channels, memories, bitmaps);
-    try {
-      await writers.#open();
-    } catch (error) {
-      await writers.close();
-      throw error;
-    }
-    return writers;
+  /** Workers that have their handle. */
+  get open(): number {
+    return this.#lanes.filter((_, id) => this.#isOpen(id)).length;
   }
 
   /** What went through each channel so far. */
@@ -134,9 +129,10 @@ export class PageWriters {
   submit(job: Omit<PageJob, "bitmap">, bitmap: number): void | Promise<void> {
     this.#check();
     const memory = job.memory ? this.#memories.indexOf(job.memory) : -1;
-    if (this.#inline || (job.memory && memory < 0)) return this.#write(job, bitmap);
+    if (job.memory && memory < 0) return this.#write(job, bitmap);
     const lane = this.#shortest();
-    if (lane < 0) return this.#room().then((free) => this.#publish(free, job, memory, bitmap));
+    if (lane === NONE) return this.#write(job, bitmap);
+    if (lane === FULL) return this.#room().then((free) => this.#publish(free, job, memory, bitmap));
     this.#publish(lane, job, memory, bitmap);
   }
 
@@ -159,48 +155,26 @@ export class PageWriters {
     this.#lanes.length = 0;
   }
 
-  async #open(): Promise<void> {
-    try {
-      for (const [id, { file }] of this.#channels.entries()) {
-        if (file?.flags === undefined) {
-          this.#inline = true;
-          break;
-        }
-        this.#lanes.push(this.#startWorker(id, file.path, file.flags));
-      }
-    } catch {
-      this.#inline = true; // no Workers here
-    }
-    const opened = await Promise.all(this.#lanes.map((lane) => lane.opened));
-    if (opened.includes(false)) this.#inline = true;
-    if (this.#inline) {
-      await this.close();
-      Atomics.store(this.#control, STATE, RUNNING);
-    }
-    this.#check();
-  }
-
   #startWorker(id: number, path: string, flags: number): Lane {
     const worker = new Worker(new URL("./page_writer_worker.ts", import.meta.url), { type: "module" });
-    const opened = Promise.withResolvers<boolean>(), closed = Promise.withResolvers<void>();
+    const closed = Promise.withResolvers<void>();
     worker.onmessage = ({ data }: MessageEvent<PageWriterWord>) => {
-      if (data.kind === "open") opened.resolve(true);
-      else if (data.kind === "closed") closed.resolve();
-      else {
-        if (!data.refused) this.#fail(id, data.reason);
-        opened.resolve(!data.refused);
-      }
+      if (data.kind === "closed") closed.resolve();
+      else if (!data.refused) this.#fail(id, data.reason);
     };
     worker.onerror = (event) => {
       event.preventDefault();
-      this.#fail(id, event.message);
-      opened.resolve(true);
+      if (this.#isOpen(id)) this.#fail(id, event.message);
       closed.resolve();
     };
     const { buffer: control } = this.#control, { buffer: jobs } = this.#jobs, { buffer: totals } = this.#totals;
     const memories = this.#memories, bitmaps = this.#bitmaps;
     worker.postMessage({ id, path, flags, memories, bitmaps, control, jobs, totals } satisfies PageWriterStart);
-    return { worker, opened: opened.promise, closed: closed.promise };
+    return { worker, closed: closed.promise };
+  }
+
+  #isOpen(id: number): boolean {
+    return Atomics.load(this.#control, QUEUES + QUEUE_WORDS * id + 2) !== 0;
   }
 
   #fail(id: number, reason: string): void {
@@ -212,8 +186,8 @@ export class PageWriters {
   /** Everybody looks up: Workers at their queue, this thread at the progress. */
   #wake(): void {
     for (let id = 0; id < this.#channels.length; id++) {
-      Atomics.add(this.#control, QUEUES + 2 * id, 1);
-      Atomics.notify(this.#control, QUEUES + 2 * id);
+      Atomics.add(this.#control, QUEUES + QUEUE_WORDS * id, 1);
+      Atomics.notify(this.#control, QUEUES + QUEUE_WORDS * id);
     }
     Atomics.add(this.#control, PROGRESS, 1);
     Atomics.notify(this.#control, PROGRESS);
@@ -224,18 +198,21 @@ export class PageWriters {
   }
 
   #queued(id: number): number {
-    return Atomics.load(this.#control, QUEUES + 2 * id) - Atomics.load(this.#control, QUEUES + 2 * id + 1) | 0;
+    return Atomics.load(this.#control, QUEUES + QUEUE_WORDS * id) -
+        Atomics.load(this.#control, QUEUES + QUEUE_WORDS * id + 1) | 0;
   }
 
-  /** The channel with the fewest ranges waiting, in turn among equals; -1 when all are full. */
+  /** The channel with the fewest ranges waiting, in turn among equals; FULL or NONE. */
   #shortest(): number {
-    let best = -1, least = DEPTH;
+    let best = NONE, least = DEPTH;
     for (let i = 0; i < this.#lanes.length; i++) {
       const id = (this.#next + i) % this.#lanes.length;
+      if (!this.#isOpen(id)) continue;
       const queued = this.#queued(id);
       if (queued < least) [best, least] = [id, queued];
+      else if (best === NONE) best = FULL;
     }
-    this.#next = best + 1;
+    if (best >= 0) this.#next = best + 1;
     return best;
   }
 
@@ -260,7 +237,7 @@ export class PageWriters {
 
   #publish(id: number, job: Omit<PageJob, "bitmap">, memory: number, bitmap: number): void {
     const control = this.#control, jobs = this.#jobs;
-    const word = QUEUES + 2 * id;
+    const word = QUEUES + QUEUE_WORDS * id;
     const i = (id * DEPTH + (Atomics.load(control, word) >>> 0) % DEPTH) * FIELDS;
     jobs[i] = memory;
     jobs[i + 1] = job.at;

@@ -26,8 +26,8 @@ interface MappedBlock {
 /** Layout and bitmaps of one save. */
 interface MappedSave {
   readonly blocks: Map<RamBlock, MappedBlock>;
-  /** With multifd: who writes; a promise while they start. */
-  writers?: PageWriters | Promise<PageWriters>;
+  /** With multifd: who writes. */
+  writers?: PageWriters;
   /** Zero pages this thread found. */
   zero: number;
   /** Pages of the writers that were booked. */
@@ -56,27 +56,19 @@ const strategy: RamStrategy = {
     if (!save || !context.channels.length) return;
     const memories = [...save.blocks.keys()].flatMap(({ segments }) => segments.filter((one) => one !== null));
     const bitmaps = [...save.blocks.values()].map(({ bitmap }) => bitmap.buffer);
-    const starting = PageWriters.start(context.channels, memories, bitmaps);
-    // who waits for them is told why they did not start
-    starting.then((writers) => save.writers = writers, () => {});
-    save.writers = starting;
+    save.writers = new PageWriters(context.channels, memories, bitmaps);
   },
 
   saveRange(context, range) {
     const save = saves.get(context)!;
-    if (!save.writers) return saveHere(context, save, range);
-    if (save.writers instanceof Promise) {
-      return save.writers.then((writers) => saveThrough(writers, context, save, range));
-    }
-    return saveThrough(save.writers, context, save, range);
+    return save.writers ? saveThrough(save.writers, context, save, range) : saveHere(context, save, range);
   },
 
   async complete(context) {
     const save = saves.get(context)!;
-    const writers = await save.writers;
-    if (writers) {
-      await writers.drain();
-      book(writers, context, save);
+    if (save.writers) {
+      await save.writers.drain();
+      book(save.writers, context, save);
     }
     for (const { header, bitmap } of save.blocks.values()) {
       context.channel.writeAt!(bitmap, header.bitmapOffset);
@@ -88,7 +80,7 @@ const strategy: RamStrategy = {
   async close(context) {
     const save = saves.get(context);
     saves.delete(context);
-    await (await Promise.resolve(save?.writers).catch(() => undefined))?.close();
+    await save?.writers?.close();
   },
 };
 

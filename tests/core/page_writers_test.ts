@@ -47,6 +47,14 @@ async function withFile(body: (path: string) => Promise<void>): Promise<void> {
   }
 }
 
+/** With all its Workers at work, where there are any. */
+async function started(...args: ConstructorParameters<typeof PageWriters>): Promise<PageWriters> {
+  const writers = new PageWriters(...args);
+  const workers = args[0].filter(({ file }) => file).length;
+  while (writers.open < workers) await new Promise((resolve) => setTimeout(resolve, 5));
+  return writers;
+}
+
 function* slots(ram: WebAssembly.Memory, scan = true): Generator<Omit<PageJob, "bitmap">> {
   for (let slot = 0; slot < 8; slot++) {
     const at = slot * SLOT;
@@ -61,7 +69,7 @@ for (const [how, count, inline] of [["one Worker", 1], ["three Workers", 3], ["t
       const channels = Array.from({ length: count }, () => channel(path, O_WRONLY, inline));
       const bitmap = new SharedArrayBuffer(8 * PAGES / 8);
       new Uint8Array(bitmap).fill(0xff); // bits of zero pages are cleared
-      const writers = await PageWriters.start(channels, [ram], [bitmap]);
+      const writers = await started(channels, [ram], [bitmap]);
       for (const job of slots(ram)) await writers.submit(job, 0);
       await writers.drain();
       const zero = Math.floor(8 * PAGES / 3);
@@ -85,7 +93,7 @@ for (const [how, count, inline] of [["one Worker", 1], ["three Workers", 3], ["t
 Deno.test("without a scan everything is written, memory that is not there as zeros", () =>
   withFile(async (path) => {
     const channels = [channel(path, O_WRONLY), channel(path, O_WRONLY)];
-    const writers = await PageWriters.start(channels, [], [new SharedArrayBuffer(256)]);
+    const writers = await started(channels, [], [new SharedArrayBuffer(256)]);
     for (const job of slots(memory(), false)) await writers.submit({ ...job, memory: undefined }, 0);
     await writers.drain();
     assert.deepEqual([writers.normal, writers.zero], [8 * PAGES, 0]);
@@ -103,7 +111,7 @@ Deno.test("a channel that cannot write fails the whole, with its reason, and eve
       [...Deno.readDirSync("/proc/self/fd")].filter(({ name }) => {
         return fs.existsSync(`/proc/self/fd/${name}`) && fs.readlinkSync(`/proc/self/fd/${name}`) === path;
       }).length;
-    const writers = await PageWriters.start(channels, [ram], [new SharedArrayBuffer(256)]);
+    const writers = await started(channels, [ram], [new SharedArrayBuffer(256)]);
     assert.equal(handles(), 6);
     const expected = { name: "TransportError", message: "Unable to write to file: Bad file descriptor" };
     await assert.rejects(async () => {
@@ -117,13 +125,38 @@ Deno.test("a channel that cannot write fails the whole, with its reason, and eve
     for (const each of channels) each.close();
   }));
 
-Deno.test("a file that is gone when a Worker opens it is an error of the start", () =>
+Deno.test("a file that is gone when a Worker opens it fails the save; without a file all is written from here", () =>
   withFile(async (path) => {
-    const channels = [channel(path, O_WRONLY), channel(path, O_WRONLY)];
-    const gone = { ...channels[1], file: { path: path + "-gone", flags: O_WRONLY } };
-    const starting = PageWriters.start([channels[0], gone], [], []);
-    await assert.rejects(starting, new TransportError("Unable to write to file: No such file or directory"));
-    for (const each of channels) each.close();
+    const ram = memory();
+    const own = channel(path, O_WRONLY);
+    const elsewhere = (other: string) => ({ ...own, file: { path: other, flags: O_WRONLY } });
+    const gone = new PageWriters([elsewhere(path + "-gone")], [ram], [new SharedArrayBuffer(256)]);
+    await assert.rejects(async () => {
+      for (const until = performance.now() + 60_000; performance.now() < until;) {
+        for (const job of slots(ram)) await gone.submit(job, 0);
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+    }, { message: "Unable to write to file: No such file or directory" });
+    await gone.close();
+
+    const refused = new PageWriters([{ ...own, file: undefined }], [ram], [new SharedArrayBuffer(256)]);
+    for (const job of slots(ram)) await refused.submit(job, 0);
+    await refused.drain();
+    assert.equal(refused.open, 0);
+    assert.equal(refused.normal + refused.zero, 8 * PAGES);
+    await refused.close();
+    own.close();
+  }));
+
+Deno.test("what is handed over before a Worker is at work is written at once", () =>
+  withFile(async (path) => {
+    const ram = memory();
+    const only = channel(path, O_WRONLY);
+    const writers = new PageWriters([only], [ram], [new SharedArrayBuffer(256)]);
+    for (const job of slots(ram)) assert.equal(writers.submit(job, 0), undefined);
+    assert.equal(writers.normal + writers.zero, 8 * PAGES);
+    await writers.close();
+    only.close();
   }));
 
 Deno.test("writePages() gives one write for each run of pages", () => {
