@@ -9,7 +9,7 @@
  * @module
  */
 import fs from "node:fs";
-import { strerror } from "./errno.ts";
+import { errnoText, strerror } from "./errno.ts";
 
 /** What to do. */
 export interface SpliceTask {
@@ -86,7 +86,13 @@ function run({ from, to, path, counter }: SpliceTask): SpliceResult {
       const got = Number(libc.splice(from, null, main[1], null, BigInt(CHUNK), 0));
       if (got < 0 && errno(libc) === EINTR) continue;
       if (got <= 0) return { bytes, problem };
-      file ??= fs.openSync(path, "wx", 0o600);
+      if (file === undefined && problem === undefined) {
+        try {
+          file = fs.openSync(path, "wx", 0o600);
+        } catch (error) {
+          problem = errnoText(error);
+        }
+      }
       for (let left = got; left > 0;) {
         const told = problem === undefined ? Number(libc.tee(main[0], copy[1], BigInt(left), 0)) : left;
         const count = told > 0 ? told : left;
@@ -95,7 +101,7 @@ function run({ from, to, path, counter }: SpliceTask): SpliceResult {
         Atomics.add(passed, 0, BigInt(count));
         left -= count;
         if (problem !== undefined) continue;
-        const failed = drain(libc, copy[0], file, count);
+        const failed = drain(libc, copy[0], file!, count);
         if (failed !== 0) problem = errnoWords(failed);
         else bytes += count;
       }

@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import { kindOfChannel, readCapture } from "../../core/capture.ts";
+import { PassCopy } from "../../core/record_pass.ts";
 import { type Capture, DEFAULT_TRANSPORTS, openImage, recordMigration, replayMigration, Workbench } from "../../mod.ts";
 
 const transports = DEFAULT_TRANSPORTS;
@@ -161,6 +162,35 @@ Deno.test("an aborted recording ends, and keeps what passed", async () => {
   });
   abort.abort();
   assert.deepEqual(await capture, { capture: 1, channels: [], complete: true });
+});
+
+Deno.test("PassCopy says why it does not have everything, and does not get in the way", () => {
+  using dir = temporary();
+  const copy = new PassCopy(dir.file("no/such/file"));
+  for (let i = 0; i < 3; i++) copy.write(new Uint8Array(10));
+  assert.equal(copy.bytes, 0);
+  assert.equal(copy.close(), "No such file or directory");
+  const good = new PassCopy(dir.file("file"));
+  good.write(Uint8Array.of(1, 2, 3));
+  assert.equal(good.close(), undefined);
+  assert.deepEqual([...fs.readFileSync(dir.file("file"))], [1, 2, 3]);
+  assert.equal(fs.statSync(dir.file("file")).mode & 0o777, 0o600);
+});
+
+Deno.test("a migration passes although nothing of it can be kept", async () => {
+  for (const copy of [false, true]) {
+    using dir = temporary();
+    await using destination = await Workbench.open({ incoming: "tcp:127.0.0.1:0" });
+    await using source = await Workbench.open({ ram: "8M", content: "random:seed=1,bytes=3M" });
+    const { uri, capture } = await recording(dir.file("capture"), await reachable(destination), { copy });
+    // what the recorder would make is there already
+    fs.writeFileSync(dir.file("capture/connection0.bin"), "somebody else's");
+    await source.migrate(uri);
+    await destination.settled();
+    assert.equal(destination.info().status, "completed");
+    await assert.rejects(capture, /Cannot record into '.*capture': /);
+    assert.equal(readCapture(dir.file("capture")).complete, false);
+  }
 });
 
 Deno.test("kindOfChannel() tells channels by their first bytes", () => {

@@ -85,3 +85,45 @@ for (const channels of [0, 3]) {
     },
   );
 }
+
+for (const copy of [false, true]) {
+  const by = copy ? "this program" : "the kernel";
+  qemuTest(`a postcopy with urgent pages passes when ${by} passes it on, answers and all`, async () => {
+    using files = guestFiles(sweepingRom(), RAM);
+    await using source = await Qemu.launch({ args: [...MACHINE, ...files.load] });
+    await using target = await Qemu.launch({ args: [...MACHINE, ...files.bios, "-incoming", "defer"] });
+    await using from = await Workbench.open({ qmp: source.qmp });
+    await using to = await Workbench.open({ qmp: target.qmp });
+    const on = { "postcopy-ram": true, "postcopy-preempt": true, "return-path": true };
+    const refused = await to.setCapabilities(on).then(() => undefined, (error: Error) => error.message);
+    if (refused !== undefined) return assert.match(refused, /[Pp]ostcopy is not supported|userfault/); // no userfaultfd here
+    await from.setCapabilities(on);
+    await from.setParameter("max-bandwidth", 8 << 20);
+    const forward = `unix:${target.path("in")}`;
+    await to.qmp("migrate-incoming", { uri: forward, "exit-on-error": false });
+    const directory = source.path("capture");
+    const listening = Promise.withResolvers<string>();
+    const recorded = recordMigration({
+      directory,
+      listen: `unix:${source.path("here")}`,
+      forward,
+      transports: DEFAULT_TRANSPORTS,
+      copy,
+      onListening: listening.resolve,
+    });
+    const migration = from.migrate(await listening.promise);
+    while ((from.info().ram?.transferred ?? 0) < 1 << 20) await new Promise((resolve) => setTimeout(resolve, 20));
+    await from.hmp("migrate_start_postcopy");
+    assert.equal((await migration).status, "completed");
+    await to.settled();
+    assert.equal(to.info().status, "completed");
+    const { channels, complete } = await recorded;
+    assert.equal(complete, true);
+    assert.deepEqual(channels.map(({ file, back }) => [file, back?.file]), [
+      ["main.bin", "main.rp.bin"],
+      ["preempt.bin", undefined],
+    ]);
+    await using image = await openImage(`${directory}/main.bin`, { channels: [`${directory}/preempt.bin`] });
+    assert.equal(image.complete, true);
+  });
+}
