@@ -19,6 +19,8 @@ import type { HeldFd } from "./transport.ts";
 
 /** Milliseconds a server has to greet and to negotiate. */
 const HANDSHAKE_MS = 3000;
+/** QEMU's text before negotiation. */
+const NOT_NEGOTIATED = /^Expecting capabilities negotiation/;
 /** Characters of the longest message taken; QEMU's schema has half a million. */
 const MAX_MESSAGE = 64 << 20;
 /** Of a greeting. */
@@ -137,7 +139,14 @@ export class QmpClient implements AsyncDisposable {
         `Cannot send a descriptor with ${name}: that needs a Unix socket and leave to use FFI (--allow-ffi)`,
       );
     }
-    return await this.#ask(name, args, options);
+    try {
+      return await this.#ask(name, args, options);
+    } catch (error) {
+      if (!(error instanceof CommandError && NOT_NEGOTIATED.test(error.message))) throw error;
+      // whoever stands between us and QEMU has another QEMU behind it now
+      await this.#negotiate(this.#options.handshakeMs ?? HANDSHAKE_MS);
+      return await this.#ask(name, args, options);
+    }
   }
 
   /** Hang up; QEMU goes on. */
@@ -229,9 +238,10 @@ export class QmpClient implements AsyncDisposable {
 
   #take(message: Record<string, unknown>): void {
     if (typeof message.event === "string") return this.events.pass(message as unknown as MonitorEvent);
+    if (message.QMP) return void (this.#greeting = readGreeting(message)); // greeted once more: it will ask to negotiate
     const id = message.id;
     // an error without an id answers something that was no command: the oldest question, as answers come in order
-    const key = typeof id === "number" ? id : this.#pending.keys().next().value;
+    const key = typeof id === "number" ? id : message.error ? this.#pending.keys().next().value : undefined;
     const pending = key === undefined ? undefined : this.#pending.get(key);
     if (!pending) return;
     this.#pending.delete(key!);

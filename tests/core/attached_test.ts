@@ -211,6 +211,37 @@ Deno.test("a monitor on which negotiation is complete already is taken as it is"
   });
 });
 
+Deno.test("a server that greets again and asks for negotiation again gets it", async () => {
+  const negotiated: boolean[] = [];
+  const server = async (conn: Deno.Conn) => {
+    await say(conn, GREETING);
+    let ready = false, commands = 0;
+    const buffer = new Uint8Array(4096);
+    for (let n = await conn.read(buffer); n !== null; n = await conn.read(buffer)) {
+      for (const line of new TextDecoder().decode(buffer.subarray(0, n)).trim().split("\n")) {
+        const { id, execute } = JSON.parse(line);
+        if (execute === "qmp_capabilities") {
+          negotiated.push(ready = true);
+          await say(conn, JSON.stringify({ return: {}, id }) + "\r\n");
+        } else if (!ready) {
+          const desc = "Expecting capabilities negotiation with 'qmp_capabilities'";
+          await say(conn, JSON.stringify({ error: { class: "CommandNotFound", desc }, id }) + "\r\n");
+        } else {
+          await say(conn, JSON.stringify({ return: ++commands, id }) + "\r\n");
+          ready = false;
+          await say(conn, GREETING);
+        }
+      }
+    }
+  };
+  await withServer(server, async (path) => {
+    await using client = await QmpClient.open(path);
+    assert.equal(await client.execute("query-status"), 1);
+    assert.equal(await client.execute("query-status"), 2);
+    assert.deepEqual(negotiated, [true, true]);
+  });
+});
+
 Deno.test("answers over several lines, integers of 64 bits and answers out of order are understood", async () => {
   const server = async (conn: Deno.Conn) => {
     await say(conn, JSON.stringify(JSON.parse(GREETING), undefined, 4) + "\r\n");
