@@ -41,6 +41,7 @@ import { dirtyLimit } from "./plugins/dirty_limit.ts";
 import { ignoreShared } from "./plugins/ignore_shared.ts";
 import { mappedRam } from "./plugins/mapped_ram.ts";
 import { multifd } from "./plugins/multifd.ts";
+import { multifdChannels } from "./plugins/multifd_channels.ts";
 import { multifdZlib } from "./plugins/multifd_zlib.ts";
 import { multifdZstd } from "./plugins/multifd_zstd.ts";
 import { postcopyPreempt } from "./plugins/postcopy_preempt.ts";
@@ -66,6 +67,7 @@ export const DEFAULT_PLUGINS: readonly Plugin[] = Object.freeze([
   multifd,
   multifdZlib,
   multifdZstd,
+  multifdChannels,
   ignoreShared,
   backgroundSnapshot,
   zeroCopySend,

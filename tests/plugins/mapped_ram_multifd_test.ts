@@ -213,3 +213,21 @@ Deno.test({
     }
   },
 });
+
+Deno.test("info channels says what went through each channel", () =>
+  inDirectory(async (directory) => {
+    await using bench = await source({ channels: 2 });
+    assert.equal(await bench.hmp("info channels"), "no multifd channels\n");
+    const { ram } = await bench.migrate(`file:${directory}/out`);
+    const lines = (await bench.hmp("info channels")).trimEnd().split("\n");
+    assert.equal(lines.length, 2);
+    for (const [id, line] of lines.entries()) {
+      assert.match(
+        line,
+        new RegExp(`^channel ${id}: \\d+ kbytes, normal: \\d+ pages, zero: \\d+ pages, [\\d.]+ mbps$`),
+      );
+    }
+    const channels = await bench.qmp("x-query-channels") as { bytes: number; normal: number }[];
+    assert.equal(channels.reduce((sum, { bytes }) => sum + bytes, 0), ram!["multifd-bytes"]);
+    assert.equal(channels.reduce((sum, { normal }) => sum + normal, 0), ram!.normal);
+  }));
