@@ -3,8 +3,9 @@
  *
  * A source resolves and connects in the background and tries each address; a destination listens on the first that
  * the name resolves to, on all with an empty host. Ports wrap at 65536 and may be service names. Of the options
- * `to`, `ipv4`, `ipv6` and `keep-alive` are followed. Source: QEMU util/qemu-sockets.c (inet_connect_saddr,
- * inet_listen_saddr, inet_ai_family_from_address).
+ * `to`, `ipv4`, `ipv6` and `keep-alive` are followed; a destination drops `keep-alive` where it resolves the name, before
+ * it could refuse it. Source: QEMU util/qemu-sockets.c (inet_connect_saddr,
+ * inet_listen_saddr, inet_ai_family_from_address), io/dns-resolver.c (qio_dns_resolver_lookup_sync_inet).
  * @module
  */
 import dns from "node:dns/promises";
@@ -30,7 +31,6 @@ export const tcpTransport: Transport = Object.freeze<Transport>({
 
   listen(address): Listener {
     const inet = address as unknown as InetAddress;
-    if (inet["keep-alive"]) throw new TransportError("keep-alive option is not supported for passive sockets");
     const family = familyOf(inet);
     const first = portNumber(inet);
     for (let port = first; port <= Math.min(inet.to ?? first, 65535); port++) {
