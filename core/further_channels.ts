@@ -49,7 +49,7 @@ export async function openFurtherChannels(
 ): Promise<Channel[]> {
   const { count, direct } = furtherChannels(settings);
   const channels: Channel[] = [];
-  const tls = missingTls(transport.kind, settings);
+  const tls = missingTls(settings);
   if (tls) throw new TransportError(tls);
   if (!transport.connectExtra) return channels;
   try {
@@ -66,13 +66,13 @@ export async function openFurtherChannels(
 }
 
 /**
- * What a migration over sockets with `tls-creds` fails with: there are no credentials here, nor a way to make some.
- * Source: QEMU migration/tls.c migration_tls_get_creds.
+ * What a migration with `tls-creds` fails with, whatever it goes over: there are no credentials here, nor a way to make
+ * some. Source: QEMU migration/tls.c (migrate_channel_requires_tls_upgrade, migration_tls_get_creds).
  * @returns QEMU's sentence, or undefined when TLS is not asked for
  */
-export function missingTls(kind: string, settings: FurtherChannelsContext): string | undefined {
+export function missingTls(settings: FurtherChannelsContext): string | undefined {
   const id = settings.parameter("tls-creds");
-  return kind === "socket" && id ? `No TLS credentials with id '${id}'` : undefined;
+  return id ? `No TLS credentials with id '${id}'` : undefined;
 }
 
 /** Wait for a channel; one that comes too late is closed. */

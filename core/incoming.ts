@@ -110,7 +110,7 @@ export class Incoming {
       [this.#channel, ...this.#further] = await this.#accept(listener, further);
     } catch (error) {
       if (!(error instanceof AcceptError)) return; // closed by stop()
-      this.#session.outgoing.error ??= error.description;
+      if (error.description !== undefined) this.#session.outgoing.error ??= error.description;
       this.#fail(error, exitOnError);
       return await this.#close(listener);
     }
@@ -129,10 +129,10 @@ export class Incoming {
 
   async #accept(listener: Listener, further: number): Promise<Channel[]> {
     const session = this.#session;
-    const tls = listener.listening ? missingTls("socket", session) : undefined;
+    const tls = missingTls(session);
     if (tls) {
       await (await listener.accept()).close();
-      throw new AcceptError(tls, tls);
+      throw new AcceptError(tls);
     }
     if (further === 0 || session.on("mapped-ram")) return await acceptOpened(listener, further);
     return await acceptMultifd(listener, {
@@ -172,7 +172,7 @@ export class Incoming {
     this.failure = (error as Error).message;
     if (!(error instanceof StreamError)) session.report(this.failure);
     const text = `load of migration failed: ${reason}`;
-    session.outgoing.error ??= text;
+    if (!(error instanceof AcceptError)) session.outgoing.error ??= text;
     this.#set("failed");
     if (exitOnError) {
       if (!(error instanceof AcceptError)) session.report(text);

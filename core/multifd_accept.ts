@@ -30,10 +30,10 @@ export interface MultifdAcceptOptions {
   readonly connectMs?: number;
 }
 
-/** A channel was refused: what QEMU prints, and what `error-desc` has. */
+/** A channel was refused: what QEMU prints, and what `error-desc` has, if anything. */
 export class AcceptError extends TransportError {
   /** @param description as `error-desc` has it */
-  constructor(message: string, readonly description: string) {
+  constructor(message: string, readonly description?: string) {
     super(message);
   }
 }

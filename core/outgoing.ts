@@ -13,7 +13,7 @@ import { CommandError, TransportError } from "../stream/errors.ts";
 import type { Monitor } from "./command.ts";
 import type { SaveRequest } from "./dataplane.ts";
 import type { RamCounters } from "./plugin.ts";
-import { closeChannels, openFurtherChannels } from "./further_channels.ts";
+import { closeChannels, missingTls, openFurtherChannels } from "./further_channels.ts";
 import { checkReach, type Destination } from "./reach.ts";
 import { saveGuest } from "./save.ts";
 import type { Session } from "./session.ts";
@@ -123,6 +123,12 @@ export class Outgoing {
     this.#set("setup");
     const context = session.transportContext(monitor);
     const connection = this.#connect(to, context);
+    const tls = missingTls(session);
+    // a channel that is there at once is refused at once, and the command says why without failing
+    if (tls && !(connection instanceof Promise)) {
+      this.#settled = this.#abandon(connection, new TransportError(tls), "setup");
+      return;
+    }
     // looked at in #drive, a turn later: until then a refusal is nobody's
     if (connection instanceof Promise) connection.catch(() => {});
     const { promise, resolve } = Promise.withResolvers<void>();

@@ -146,6 +146,28 @@ Deno.test("a recorded QMP session may begin with qmp_capabilities", async () => 
   });
 });
 
+Deno.test("with tls-creds nothing leaves or comes in plain, whatever it goes over", async () => {
+  const message = "No TLS credentials with id 'tls0'";
+  const file = `${directory}/tls.sav`;
+  await using source = await Workbench.open({ ram: "1M" });
+  await source.setParameter("tls-creds", "tls0");
+  for (const uri of [`file:${file}`, `exec:cat >${file}`]) {
+    assert.equal((await source.execute(`migrate -d "${uri}"`)).out, `${message}\n`);
+    assert.deepEqual(source.info(), { status: "failed", "error-desc": message });
+    await assert.rejects(source.migrate(uri), { message });
+    assert.equal(await source.hmp("info status"), "VM status: running\n");
+    assert.equal(Deno.statSync(file).size, 0);
+  }
+  await source.setParameter("tls-creds", "");
+  await source.migrate(`file:${file}`);
+  const reported: string[] = [];
+  await using destination = await Workbench.open({ incoming: "defer", report: (line) => reported.push(line) });
+  await destination.setParameter("tls-creds", "tls0");
+  await assert.rejects(destination.migrateIncoming(`file:${file}`), { message });
+  assert.deepEqual(destination.info(), { status: "failed" });
+  assert.deepEqual(reported, [message]);
+});
+
 Deno.test("in mode cpr-transfer every block that cannot be mapped stands in the way", async () => {
   await using bench = await Workbench.open({ ram: "1M", blockers: ["a disk"] });
   assert.deepEqual(bench.info()["blocked-reasons"], ["a disk"]);
