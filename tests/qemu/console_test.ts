@@ -37,16 +37,16 @@ qemuTest(`the console drives a QEMU as it drives the model${obstacle ? ` (${obst
   await pty.expect("MiB"); // the progress line
   await pty.press("\x03");
   await pty.expect(PROMPT);
+  // whether it is told that it was cancelled depends on who was faster: from here on texts are waited for, not prompts
   await pty.pressUntil("info migrate\r", /Migration status: cancelled/);
-  await pty.expect(PROMPT);
   await pty.press("info status\r");
-  assert.match(await pty.expect(PROMPT), /VM status: running/);
+  await pty.expect("VM status: running\n");
   vm.kill();
   await vm.status;
   await pty.expect("lost QEMU at");
-  await pty.expect(PROMPT);
   await pty.press("info status\r");
-  assert.match(await pty.expect(PROMPT), /Error: Failed to connect to .*Connection refused/);
+  await pty.expect(/Error: Failed to connect to .*Connection refused\n/);
+  await pty.expect(PROMPT);
   await pty.press("\x04");
   assert.equal((await pty.end()).status, 0);
 });
