@@ -83,7 +83,6 @@ for (const capture of small) {
   });
 }
 
-
 Deno.test("decode() names the feature of channels it cannot read alone", async () => {
   for (const [name, feature] of [["pc-multifd-2.ch0", "multifd"], ["pc-postcopy-recover.main1", "postcopy recovery"]]) {
     const { error } = await roundTrip(await loadFixture(name));
