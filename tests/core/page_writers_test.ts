@@ -5,7 +5,6 @@ import type { PageJob } from "../../core/page_job.ts";
 import { writePages } from "../../core/page_job.ts";
 import { PageWriters } from "../../core/page_writers.ts";
 import type { Channel } from "../../core/transport.ts";
-import { TransportError } from "../../stream/errors.ts";
 
 const PAGE = 4096, SLOT = 1 << 20, PAGES = SLOT / PAGE;
 const { O_RDONLY, O_WRONLY } = fs.constants;
