@@ -16,6 +16,8 @@ const STRIDE = 8 << 20;
 export class Lane {
   readonly #worker: Worker;
   #done?: (done: ReadDone) => void;
+  /** Memory the Worker has for touching. */
+  #touching?: WebAssembly.Memory;
 
   private constructor(worker: Worker) {
     this.#worker = worker;
@@ -35,8 +37,10 @@ export class Lane {
     }
   }
 
-  touch(job: Omit<TouchJob, "kind">): void {
-    this.#worker.postMessage({ kind: "touch", ...job } satisfies TouchJob);
+  touch({ memory, from, to }: Required<Omit<TouchJob, "kind">>): void {
+    const known = memory === this.#touching;
+    this.#touching = memory;
+    this.#worker.postMessage({ kind: "touch", ...(known ? {} : { memory }), from, to } satisfies TouchJob);
   }
 
   /** Let it read runs. Resolves when it found no more, or failed. */

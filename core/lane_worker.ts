@@ -13,7 +13,8 @@ import { errnoName, errnoText } from "./errno.ts";
 /** Make `memory` resident from byte `from` to `to`. Content is left as it is. */
 export interface TouchJob {
   readonly kind: "touch";
-  readonly memory: WebAssembly.Memory;
+  /** Left out: that of the job before. A memory that arrives weighs on the collector of garbage with all its bytes. */
+  readonly memory?: WebAssembly.Memory;
   readonly from: number;
   readonly to: number;
 }
@@ -92,11 +93,15 @@ function libcMadvise(): Madvise | null {
   }
 }
 
+/** Memory of the touch job before. */
+let touched: Uint8Array<ArrayBuffer> | undefined;
+
 /** Unlike a write, this cannot disturb a page somebody else is writing. */
 function touch({ memory, from, to }: TouchJob): void {
+  if (memory) touched = new Uint8Array(memory.buffer as ArrayBuffer);
   if (madvise === undefined) madvise = libcMadvise();
-  if (!madvise) return;
-  const view = new Uint8Array(memory.buffer as ArrayBuffer, from, to - from);
+  if (!madvise || !touched) return;
+  const view = touched.subarray(from, to);
   madvise(view, BigInt(view.length), MADV_HUGEPAGE);
   madvise(view, BigInt(view.length), MADV_POPULATE_WRITE);
 }

@@ -4,13 +4,12 @@
  *     channel k   init was read by who accepted it | { packet } SYNC --stop-- { packet } SYNC --stop-- ...
  *     main        ... mark: waits until every channel has stopped, then lets them go on ...
  *
- * Data go from the socket straight into guest memory where a packet's pages stand in long runs. The first channel that fails
- * fails the load: the main channel is woken, and what it waited for rejects. While a mark is waited for and no channel gives
- * a byte for half a minute, the peer is taken for dead (QEMU waits for ever).
+ * The first channel that fails fails the load: the main channel is woken, and what it waited for rejects. While a mark is
+ * waited for and no channel gives a byte for half a minute, the peer is taken for dead (QEMU waits for ever).
  * Source: QEMU migration/multifd.c multifd_recv_thread, multifd_recv_sync_main; multifd-nocomp.c multifd_nocomp_recv.
  * @module
  */
-import { type RamBlock, SEGMENT } from "../guest/memory.ts";
+import { type RamBlock, SLOT } from "../guest/memory.ts";
 import { StreamError, TransportError, TruncatedStreamError } from "../stream/errors.ts";
 import {
   MULTIFD_HEADER_BYTES,
@@ -25,8 +24,6 @@ import type { Channel } from "./transport.ts";
 
 /** Milliseconds without a byte after which a mark is waited for no longer. */
 const SILENCE_MS = 30_000;
-/** Runs of pages above which a payload is read at once and copied, instead of read run by run. */
-const RUN_LIMIT = 4;
 const DEVICE_STATE_BYTES = 276;
 /** QEMU's words for a channel that ends inside a packet. */
 const CUT = "Unexpected end-of-file before all data were read";
@@ -218,31 +215,24 @@ export class MultifdReceiver {
     return true;
   }
 
+  /** Read by way of a buffer: V8 collects garbage for seconds when views of guest memory are handed to reads. */
   async #data(lane: Lane): Promise<void> {
     const { packet } = lane;
     const { pageSize, block: blockOf, ahead } = this.#options;
     const block = blockOf(packet.idstr)!;
+    const { offsets, normal } = packet;
     if (ahead) {
-      block.materialise(packet.offsets[0], pageSize);
-      ahead.wrote(block, packet.offsets[0]);
+      block.materialise(offsets[0], pageSize);
+      ahead.wrote(block, offsets[0]);
     }
-    if (!packet.compression && countRuns(packet, pageSize) <= RUN_LIMIT) return await this.#runs(lane, block);
-    const length = packet.normal * pageSize;
     const staging = lane.staging ??= new Uint8Array(packet.compression ? MULTIFD_PAYLOAD_LIMIT : MULTIFD_PACKET_SIZE);
     const bytes = staging.subarray(0, packet.payload);
     await this.#fill(lane, bytes);
-    const pages = packet.compression ? this.#unpack(lane, bytes, length) : bytes;
-    for (let i = 0; i < packet.normal; i++) block.land(packet.offsets[i], pages, i * pageSize, pageSize);
-  }
-
-  /** Straight into guest memory. */
-  async #runs(lane: Lane, block: RamBlock): Promise<void> {
-    const { normal, offsets } = lane.packet;
-    const { pageSize } = this.#options;
+    const pages = packet.compression ? this.#unpack(lane, bytes, normal * pageSize) : bytes;
     for (let i = 0; i < normal;) {
       const begin = i++;
-      while (i < normal && continues(offsets, i, pageSize)) i++;
-      await this.#fill(lane, block.writable(offsets[begin], (i - begin) * pageSize));
+      while (i < normal && offsets[i] === offsets[i - 1] + pageSize && offsets[i] % SLOT !== 0) i++;
+      block.land(offsets[begin], pages, begin * pageSize, (i - begin) * pageSize);
     }
   }
 
@@ -301,15 +291,4 @@ export class MultifdReceiver {
       qemu: [qemu],
     });
   }
-}
-
-/** The page at `i` stands right behind the one before, in the same segment. */
-function continues(offsets: Float64Array, i: number, pageSize: number): boolean {
-  return offsets[i] === offsets[i - 1] + pageSize && offsets[i] % SEGMENT !== 0;
-}
-
-function countRuns({ normal, offsets }: MultifdPacket, pageSize: number): number {
-  let runs = 1;
-  for (let i = 1; i < normal; i++) if (!continues(offsets, i, pageSize)) runs++;
-  return runs;
 }
