@@ -198,7 +198,7 @@ class Replay {
     );
     if ("host" in step) return this.#host(step.host as string);
     if ("connect" in step || "raw" in step) return await this.#raw(step);
-    if ("file" in step) return excused ? undefined : this.#file(step);
+    if ("file" in step) return excused ? undefined : await this.#file(step);
     if (!["hmp", "typed", "qmp", "event", "stderr", "wait", "then", "exit"].some((key) => key in step)) return;
     const machine = this.#machine(step);
     if ("event" in step) return excused ? undefined : await this.#event(machine, step.event as Step);
@@ -347,9 +347,12 @@ class Replay {
     if (status !== null && status >= 0) assert.equal(machine.bench.session.exitStatus, status);
   }
 
-  #file({ file, exists, head, mode, size, magic_at, first_160_bytes }: Step): void {
+  async #file({ file, exists, head, mode, size, magic_at, first_160_bytes }: Step): Promise<void> {
     const path = this.#in(file as string);
-    if (exists !== undefined) assert.equal(fs.existsSync(path), exists);
+    // what a command writes after its last read comes when the shell gets to it
+    const written = () => fs.existsSync(path) && (Number(size) === 0 || fs.statSync(path).size > 0);
+    if (exists) await until(written, path);
+    else if (exists !== undefined) assert.equal(fs.existsSync(path), exists);
     if (mode !== undefined) assert.equal("0" + (fs.statSync(path).mode & 0o777).toString(8), mode);
     const bytes = (at: number, length: number) => {
       const fd = fs.openSync(path, "r");
