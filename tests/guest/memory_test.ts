@@ -82,7 +82,6 @@ Deno.test("RamBlock: a released segment is wiped before somebody else gets it", 
 
 Deno.test("RamBlock: 16 GiB, mostly zero, cost what is in them", () => {
   const before = Deno.memoryUsage().rss;
-  const start = performance.now();
   const block = new RamBlock({ idstr: "m", usedLength: 16 * SEGMENT });
   const page = new Uint8Array(4096);
   for (let i = 0; i < 16; i++) block.write(i * SEGMENT + 12345 * 4096, page.fill(i + 1));
@@ -93,11 +92,9 @@ Deno.test("RamBlock: 16 GiB, mostly zero, cost what is in them", () => {
   }
   block.read(15 * SEGMENT + 777 * SLOT, back);
   assert.equal(back.some(Boolean), false);
-  const spent = performance.now() - start;
   const grown = Deno.memoryUsage().rss - before;
   block.release();
-  assert.ok(grown < 100e6, `took ${grown} bytes`);
-  assert.ok(spent < 1000, `took ${spent} ms`); // 70 on an idle machine
+  assert.ok(grown < 100e6, `grew by ${grown} bytes`);
 });
 
 Deno.test("GuestMemory lists and places blocks as QEMU does", () => {

