@@ -15,6 +15,8 @@ import { TransportError } from "../stream/errors.ts";
 /** States of a buffer; index 0 of its pair. */
 export const FREE = 0, FULL = 1, FAILED = 2, STOP = 3;
 const BUFFERS = 4;
+/** Milliseconds the caller's thread may stand still for a buffer. */
+const WAIT_MS = 10;
 
 /** What the Worker is told. */
 export interface PipelineStart {
@@ -85,6 +87,8 @@ export class FilePipeline implements ByteSink {
       Atomics.notify(this.#control, at);
       this.#current = (this.#current + 1) % BUFFERS;
     }
+    // a short wait in place: the event loop hears of a notification late
+    Atomics.wait(this.#control, this.#current * 2, FULL, WAIT_MS);
     const state = Atomics.load(this.#control, this.#current * 2);
     if (state === FREE) return this.#buffers[this.#current];
     return this.#free(this.#current).then(() => this.#buffers[this.#current]);
@@ -113,8 +117,7 @@ export class FilePipeline implements ByteSink {
         while (!this.#failure) await new Promise((resolve) => setTimeout(resolve, 1));
         throw this.#failure;
       }
-      const wait = Atomics.waitAsync(this.#control, index * 2, state);
-      if (wait.async) await wait.value;
+      await new Promise((resolve) => setTimeout(resolve, 1));
     }
   }
 }
