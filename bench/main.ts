@@ -5,11 +5,12 @@
  *     --directory DIR      where files are written, default /dev/shm
  *
  * Saves: the source process lives on, the file is new each time. Loads: a process of its own each time, so memory is fresh.
- * QEMU's time is that between its own events `setup` and `completed`, ours that of the library's call.
+ * Memory is warmed up before each run. QEMU's time is that between its own events `setup` and `completed`, ours that of the library's call.
  * @module
  */
 import { parseArgs } from "node:util";
 import process from "node:process";
+import { parseSize } from "../guest/size.ts";
 import { qemuAvailable, qemuVersion } from "../tests/qemu/available.ts";
 import { launchQemu, type Qemu } from "../tests/qemu/qemu.ts";
 import { median, runProcess, untilPrompt } from "./measure.ts";
@@ -30,6 +31,7 @@ const { values: options } = parseArgs({
   },
 });
 const runs = parseInt(options.runs);
+const dataMiB = parseSize(options.data) / 2 ** 20;
 const withQemu = qemuAvailable();
 const directory = Deno.makeTempDirSync({ dir: options.directory, prefix: "miglab-bench-" });
 const here = (path: string) => new URL(path, import.meta.url).pathname;
@@ -117,11 +119,28 @@ async function only(vm: Qemu, names: readonly string[]): Promise<void> {
   await vm.qmp("migrate-set-parameters", { "max-bandwidth": 0 });
 }
 
-/** Run each of several things `runs` times, turn by turn. */
+/**
+ * Use and free as much memory as a run will need: a virtual machine's host takes freed memory back within seconds, and whoever
+ * comes first after that pays for it.
+ */
+function warmUp(): void {
+  const chunk = new Uint8Array(1 << 20);
+  const path = `${directory}/warm`;
+  const file = Deno.openSync(path, { write: true, create: true, truncate: true });
+  for (let i = 0; i < dataMiB * 5 / 4; i++) file.writeSync(chunk);
+  file.close();
+  Deno.removeSync(path);
+}
+
+/** Run each of several things `runs` times, turn by turn, each beginning every other turn. */
 async function medians(...things: readonly (() => Promise<number>)[]): Promise<number[]> {
   const figures: number[][] = things.map(() => []);
   for (let run = 0; run < runs; run++) {
-    for (const [i, thing] of things.entries()) figures[i].push(await thing());
+    const order = [...things.entries()];
+    for (const [i, thing] of run % 2 ? order.reverse() : order) {
+      warmUp();
+      figures[i].push(await thing());
+    }
   }
   return figures.map(median);
 }

@@ -3,6 +3,7 @@
  * @module
  */
 import { type RamBlock, SEGMENT } from "../guest/memory.ts";
+import { adviseLargePages } from "./large_pages.ts";
 import type { ReadDone, ReadJob, TouchJob } from "./lane_worker.ts";
 
 /** Bytes below which a second thread is not worth its start. */
@@ -82,6 +83,7 @@ export class TouchAhead {
     const end = Math.min(SEGMENT, block.usedLength - segment * SEGMENT);
     while (this.#lane && this.#until < Math.min(end, at + AHEAD)) {
       const to = Math.min(end, this.#until + STRIDE);
+      adviseLargePages(new Uint8Array(block.segments[segment]!.buffer as ArrayBuffer), this.#until, to);
       this.#lane.touch({ memory: block.segments[segment]!, from: this.#until, to });
       this.#until = to;
     }

@@ -8,6 +8,7 @@
  * @module
  */
 import fs from "node:fs";
+import { populate } from "./large_pages.ts";
 import { errnoName, errnoText } from "./errno.ts";
 
 /** Make `memory` resident from byte `from` to `to`. Content is left as it is. */
@@ -74,36 +75,12 @@ export function* takeRuns(
   return {};
 }
 
-/** Advice to the kernel (Linux, asm-generic/mman-common.h): large pages here, and give them now. */
-const MADV_HUGEPAGE = 14, MADV_POPULATE_WRITE = 23;
-
-type Madvise = (start: Uint8Array<ArrayBuffer>, length: bigint, advice: number) => number;
-let madvise: Madvise | null | undefined;
-
-/** The C library's madvise, or null where it may not be called. Never asks for a permission. */
-function libcMadvise(): Madvise | null {
-  try {
-    if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return null;
-    const library = Deno.dlopen("libc.so.6", {
-      madvise: { parameters: ["buffer", "usize", "i32"], result: "i32" },
-    });
-    return library.symbols.madvise;
-  } catch {
-    return null;
-  }
-}
-
 /** Memory of the touch job before. */
 let touched: Uint8Array<ArrayBuffer> | undefined;
 
-/** Unlike a write, this cannot disturb a page somebody else is writing. */
 function touch({ memory, from, to }: TouchJob): void {
   if (memory) touched = new Uint8Array(memory.buffer as ArrayBuffer);
-  if (madvise === undefined) madvise = libcMadvise();
-  if (!madvise || !touched) return;
-  const view = touched.subarray(from, to);
-  madvise(view, BigInt(view.length), MADV_HUGEPAGE);
-  madvise(view, BigInt(view.length), MADV_POPULATE_WRITE);
+  if (touched) populate(touched, from, to);
 }
 
 function read(job: ReadJob): ReadDone {

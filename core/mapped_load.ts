@@ -10,6 +10,7 @@ import { TransportError } from "../stream/errors.ts";
 import { nextBit } from "../stream/mapped_ram.ts";
 import type { RamBlockEntry } from "../stream/records.ts";
 import { Lane, WORTHWHILE } from "./lane.ts";
+import { adviseLargePages } from "./large_pages.ts";
 import { type ReadDone, type ReadJob, takeRuns } from "./lane_worker.ts";
 import type { Channel } from "./transport.ts";
 
@@ -36,11 +37,16 @@ export interface MappedLoad {
 /** Milliseconds of work after which the event loop gets its turn. */
 const BREATH_MS = 15;
 
+/** Bytes of guest memory that get large pages together. */
+const STRETCH = 8 << 20;
+
 /** Runs as lane_worker.ts takes them, and to which block each belongs. */
 class RunList {
   readonly memories: WebAssembly.Memory[] = [];
   readonly #numbers: number[] = [];
   readonly #blocks: RamBlock[] = [];
+  /** Bytes to come into each stretch of a memory: index and stretch number -> bytes. */
+  readonly #filled = new Map<number, number>();
   bytes = 0;
 
   add(block: RamBlock, offset: number, length: number, position: number): void {
@@ -51,6 +57,18 @@ class RunList {
     this.#numbers.push(index, offset % SEGMENT, length, position);
     this.#blocks.push(block);
     this.bytes += length;
+    const stretch = index * (SEGMENT / STRETCH) + Math.floor(offset % SEGMENT / STRETCH);
+    this.#filled.set(stretch, (this.#filled.get(stretch) ?? 0) + length);
+  }
+
+  /** Ask for large pages where at least half of a stretch will be filled. */
+  adviseLargePages(): void {
+    const views = this.memories.map((memory) => new Uint8Array(memory.buffer as ArrayBuffer));
+    for (const [stretch, bytes] of this.#filled) {
+      if (bytes < STRETCH / 2) continue;
+      const from = stretch % (SEGMENT / STRETCH) * STRETCH;
+      adviseLargePages(views[Math.floor(stretch / (SEGMENT / STRETCH))], from, from + STRETCH);
+    }
   }
 
   shared(): SharedArrayBuffer {
@@ -102,6 +120,7 @@ function listRuns(areas: readonly MappedArea[], blocks: readonly RamBlock[]): Ru
  */
 export async function readMappedPages(load: MappedLoad): Promise<void> {
   const list = listRuns(load.areas, load.blocks);
+  if (list.bytes >= WORTHWHILE) list.adviseLargePages();
   const cursor = new SharedArrayBuffer(8);
   const job = { memories: list.memories, runs: list.shared(), cursor };
   const done = load.channels?.length
