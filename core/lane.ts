@@ -9,7 +9,7 @@ import type { ReadDone, ReadJob, TouchJob } from "./lane_worker.ts";
 /** Bytes below which a second thread is not worth its start. */
 export const WORTHWHILE = 64 << 20;
 /** Bytes of guest memory touched ahead of the page written last. */
-const AHEAD = 32 << 20;
+const AHEAD = 64 << 20;
 /** Bytes of one request to touch. */
 const STRIDE = 8 << 20;
 
@@ -79,11 +79,12 @@ export class TouchAhead {
       this.#block = block;
       this.#segment = segment;
       this.#until = Math.ceil((at + 1) / STRIDE) * STRIDE;
+      block.materialise(segment * SEGMENT, 1);
+      adviseLargePages(new Uint8Array(block.segments[segment]!.buffer as ArrayBuffer), 0, SEGMENT);
     }
     const end = Math.min(SEGMENT, block.usedLength - segment * SEGMENT);
     while (this.#lane && this.#until < Math.min(end, at + AHEAD)) {
       const to = Math.min(end, this.#until + STRIDE);
-      adviseLargePages(new Uint8Array(block.segments[segment]!.buffer as ArrayBuffer), this.#until, to);
       this.#lane.touch({ memory: block.segments[segment]!, from: this.#until, to });
       this.#until = to;
     }

@@ -39,5 +39,5 @@ export function adviseLargePages(memory: Uint8Array<ArrayBuffer>, from: number, 
 
 /** Make bytes `from` to `to` resident now. Unlike a write, this cannot disturb a page somebody else is writing. */
 export function populate(memory: Uint8Array<ArrayBuffer>, from: number, to: number): void {
-  advise(memory, from, to, [MADV_HUGEPAGE, MADV_POPULATE_WRITE]);
+  advise(memory, from, to, [MADV_POPULATE_WRITE]);
 }

@@ -28,7 +28,10 @@ import { checkConfiguration } from "./load_configuration.ts";
 import { type MappedArea, readMappedPages } from "./mapped_load.ts";
 import { MultifdReceiver } from "./multifd_receiver.ts";
 import { IncomingReturnPath } from "./return_path.ts";
+import { ScatterRead } from "./scatter_read.ts";
 
+/** Pages in a row after which more are expected to follow. */
+const IN_A_ROW = 32;
 /** Milliseconds of work after which the event loop gets its turn and progress is told. */
 const BREATH_MS = 15;
 
@@ -60,6 +63,7 @@ class Load {
   #vmdesc = false;
   #lastBreath = performance.now();
   #ahead?: TouchAhead;
+  #scatter?: ScatterRead;
   #multifd?: MultifdReceiver;
   #flushSeen = false;
 
@@ -101,6 +105,7 @@ class Load {
     } finally {
       this.#multifd?.stop();
       this.#ahead?.close();
+      this.#scatter?.close();
     }
     const guest = this.#finish();
     await this.#returnPath?.shut(0);
@@ -200,7 +205,7 @@ class Load {
   }
 
   /** Apply a run of page records. */
-  #pages(record: RamPagesRecord): void {
+  #pages(record: RamPagesRecord): void | Promise<void> {
     const blocks = this.#openBlocks();
     const { count, bytes, dataAt, pageOffset, flags, dataLength, pageSize } = record;
     this.#pageRecords += count;
@@ -214,6 +219,37 @@ class Load {
         if (!block.isUntouched(pageOffset[i])) block.zero(pageOffset[i], pageSize);
       } else this.#codecPage(record, i, block, flag, bytes.subarray(dataAt[i], dataAt[i] + dataLength[i]));
     }
+    const last = count - 1, first = count - IN_A_ROW;
+    const inARow = first >= 0 && record.block[first] === record.block[last] &&
+      pageOffset[last] - pageOffset[first] === (IN_A_ROW - 1) * pageSize &&
+      dataAt[last] - dataAt[first] === (IN_A_ROW - 1) * (8 + pageSize);
+    if (this.#scatter && inARow) {
+      return this.#scatterFrom(blocks[record.block[last]], pageOffset[last] + pageSize, pageSize);
+    }
+  }
+
+  /** Pages came in a row: take those that follow straight from the file, until the row ends. */
+  async #scatterFrom(block: RamBlock, offset: number, pageSize: number): Promise<void> {
+    const { reader } = this.#decoder;
+    let position = reader.offset;
+    while (offset < block.usedLength) {
+      const good = this.#scatter!.read(block, offset, position, pageSize);
+      this.#pageRecords += good;
+      offset += good * pageSize;
+      position += good * (8 + pageSize);
+      if (good === 0 || (offset % SLOT !== 0 && offset < block.usedLength)) break;
+      if (offset < block.usedLength) this.#ahead?.wrote(block, offset);
+      if (performance.now() - this.#lastBreath >= BREATH_MS) await this.#breathe(position);
+    }
+    if (position > reader.offset) reader.seek(position);
+  }
+
+  async #breathe(position: number): Promise<void> {
+    const { signal, progress } = this.#request;
+    progress?.(position, this.#decoder.reader.source.size?.());
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    signal.throwIfAborted();
+    this.#lastBreath = performance.now();
   }
 
   /** A page that is not plain: its plugin knows. */
@@ -281,7 +317,10 @@ class Load {
 
   #touchAhead(): void {
     const total = this.#entries.reduce((sum, entry) => sum + entry.usedLength, 0);
-    if (total >= WORTHWHILE) this.#ahead ??= new TouchAhead(Lane.start());
+    if (total < WORTHWHILE) return;
+    this.#ahead ??= new TouchAhead(Lane.start());
+    const { channel } = this.#request;
+    if (channel.file && channel.readAt && !this.#packets) this.#scatter ??= ScatterRead.open(channel.file.path);
   }
 
   /** Wait at a mark for the multifd channels; at the first one they begin. */

@@ -11,7 +11,7 @@ import type { ByteSource } from "./channel.ts";
 import { TruncatedStreamError } from "./errors.ts";
 
 const HEAD = 64 * 1024;
-const CHUNK = 1 << 20;
+const CHUNK = 1 << 18;
 
 /** A cursor over a {@link ByteSource}. */
 export class StreamReader {
