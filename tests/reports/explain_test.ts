@@ -11,7 +11,8 @@ const tables = xbzrle.tables!;
 
 async function explain(input: ReportInput, options: ExplainOptions = {}): Promise<ExplainLine[]> {
   const lines: ExplainLine[] = [];
-  for await (const line of explainImage(input, { tables, ...options })) lines.push(line);
+  // raw bytes are borrowed until the next line is asked for
+  for await (const line of explainImage(input, { tables, ...options })) lines.push({ ...line, raw: line.raw.slice() });
   return lines;
 }
 
