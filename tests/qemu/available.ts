@@ -57,6 +57,5 @@ export function qemuTest(name: string, body: (t: Deno.TestContext) => Promise<vo
     return;
   }
   const ignore = needs === "kvm" && !kvmAvailable();
-  // a second try: QEMU 10.0.2 itself now and then ends while several run beside each other on a small machine
-  Deno.test({ name: ignore ? `${name} (needs KVM)` : name, ignore, retry: 1, fn: body });
+  Deno.test({ name: ignore ? `${name} (needs KVM)` : name, ignore, fn: body });
 }

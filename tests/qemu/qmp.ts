@@ -51,8 +51,14 @@ export class QmpConnection {
   async execute(command: string, args?: Record<string, unknown>): Promise<Json> {
     const text = JSON.stringify({ execute: command, ...(args ? { arguments: args } : {}) }) + "\n";
     const writer = this.#conn.writable.getWriter();
-    await writer.write(new TextEncoder().encode(text));
-    writer.releaseLock();
+    try {
+      await writer.write(new TextEncoder().encode(text));
+    } catch (error) {
+      if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+      throw new Error(`QEMU closed the monitor before it answered ${command}`, { cause: error });
+    } finally {
+      writer.releaseLock();
+    }
     for (;;) {
       const { value, done } = await bounded(this.#lines.next(), ANSWER_MS, `an answer to ${command}`);
       if (done) throw new Error(`QEMU closed the monitor before it answered ${command}`);
