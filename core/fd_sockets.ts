@@ -19,6 +19,7 @@ const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SHUT_RDWR = 2;
 const EAGAIN = 11;
+const MSG_NOSIGNAL = 0x4000;
 const PATH_BYTES = 108;
 const BACKLOG = 256;
 const POLL_MS = 2;
@@ -63,7 +64,7 @@ export interface FdSocket {
   write(view: Uint8Array<ArrayBuffer>): Promise<boolean>;
   /** Whoever waits on it wakes up; bytes that are under way are dropped. */
   shut(): void;
-  /** Give the number back; nobody may use it any more. */
+  /** Give the number back. Afterwards reading gives 0, writing false, and shutting does nothing. */
   close(): void;
 }
 
@@ -97,21 +98,52 @@ async function encode(address: MigrateAddress): Promise<Uint8Array<ArrayBuffer> 
   return bytes;
 }
 
-function socketOf(fd: number): FdSocket {
-  return {
-    fd,
-    read: async (view) => Math.max(0, Number(await libc().recv(fd, view, BigInt(view.length), 0))),
-    async write(view) {
-      for (let done = 0; done < view.length;) {
-        const sent = Number(await libc().send(fd, view.subarray(done), BigInt(view.length - done), 0x4000));
-        if (sent <= 0) return false;
-        done += sent;
-      }
-      return true;
-    },
-    shut: () => void libc().shutdown(fd, SHUT_RDWR),
-    close: () => void libc().close(fd),
-  };
+/**
+ * Once closed its number may be somebody else's at once: nothing is asked of it any more. A call that is under way keeps it
+ * open until it has come back.
+ */
+class OpenSocket implements FdSocket {
+  #closed = false;
+  #busy = 0;
+
+  constructor(readonly fd: number) {}
+
+  async read(view: Uint8Array<ArrayBuffer>): Promise<number> {
+    const got = await this.#call(() => libc().recv(this.fd, view, BigInt(view.length), 0));
+    return Math.max(0, got);
+  }
+
+  async write(view: Uint8Array<ArrayBuffer>): Promise<boolean> {
+    for (let done = 0; done < view.length;) {
+      const rest = view.subarray(done);
+      const sent = await this.#call(() => libc().send(this.fd, rest, BigInt(rest.length), MSG_NOSIGNAL));
+      if (sent <= 0) return false;
+      done += sent;
+    }
+    return true;
+  }
+
+  /** @returns -1 when the socket is closed */
+  async #call(call: () => Promise<number | bigint>): Promise<number> {
+    if (this.#closed) return -1;
+    this.#busy++;
+    try {
+      return Number(await call());
+    } finally {
+      if (--this.#busy === 0 && this.#closed) libc().close(this.fd);
+    }
+  }
+
+  shut(): void {
+    if (!this.#closed) libc().shutdown(this.fd, SHUT_RDWR);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    if (this.#busy > 0) this.shut(); // whoever waits comes back
+    this.#closed = true;
+    if (this.#busy === 0) libc().close(this.fd);
+  }
 }
 
 /** Whether this module can connect there. */
@@ -124,12 +156,12 @@ export async function connectFd(address: MigrateAddress): Promise<FdSocket> {
   const name = await encode(address);
   if (!name) throw new TypeError("an address this module does not reach");
   const fd = check(libc().socket(name[0], SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (await libc().connect(fd, name, name.length) === 0) return socketOf(fd);
+  if (await libc().connect(fd, name, name.length) === 0) return new OpenSocket(fd);
   // errno belonged to the thread that called; on this one the refusal comes again, and at once
   libc().close(fd);
   const again = check(libc().socket(name[0], SOCK_STREAM | SOCK_CLOEXEC, 0));
   try {
-    if (libc().connectNow(again, name, name.length) === 0) return socketOf(again);
+    if (libc().connectNow(again, name, name.length) === 0) return new OpenSocket(again);
     fail();
   } catch (error) {
     libc().close(again);
@@ -175,7 +207,7 @@ class PolledListener implements FdListener {
   async accept(): Promise<FdSocket> {
     while (this.#open) {
       const fd = libc().accept4(this.fd, null, null, SOCK_CLOEXEC);
-      if (fd >= 0) return socketOf(fd);
+      if (fd >= 0) return new OpenSocket(fd);
       const error = new Deno.UnsafePointerView(libc().__errno_location()!).getInt32();
       if (error !== EAGAIN) {
         throw new TransportError(`Unable to accept connection: ${errnoText(new SystemError(error))}`);

@@ -105,11 +105,13 @@ async function fdWire(fd: number): Promise<QmpWire> {
       try {
         if (fds.length > 0) {
           // what was written before is out: `send` is awaited by those who call it, one after the other
-          await sendWithDescriptors(fd, new TextEncoder().encode(text), fds);
+          if (socket.destroyed) throw new TransportError("the connection is closed");
+          await sendWithDescriptors(fd, new TextEncoder().encode(text), fds, () => socket.destroyed);
           return;
         }
         await new Promise<void>((resolve, reject) => socket.write(text, (error) => error ? reject(error) : resolve()));
       } catch (error) {
+        if (error instanceof TransportError) throw error;
         throw new TransportError(errnoText(error), { cause: error });
       }
     },

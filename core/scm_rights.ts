@@ -9,7 +9,7 @@
  * `sendmsg` sends on it too; sockets of Deno.connect do not show theirs.
  * @module
  */
-import { CommandError } from "../stream/errors.ts";
+import { CommandError, TransportError } from "../stream/errors.ts";
 
 const AF_UNIX = 1;
 const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000;
@@ -83,9 +83,16 @@ export class SystemError extends Error {
  * Send bytes with descriptors; the first byte carries them.
  * @param socket a number of {@link connectUnix}
  * @param fds    numbers of this process; they stay open here
+ * @param closed asked after each wait: the number may be somebody else's by then
  * @throws {SystemError} with the errno
+ * @throws {TransportError} when it was closed meanwhile
  */
-export async function sendWithDescriptors(socket: number, bytes: Uint8Array, fds: readonly number[]): Promise<void> {
+export async function sendWithDescriptors(
+  socket: number,
+  bytes: Uint8Array,
+  fds: readonly number[],
+  closed: () => boolean = () => false,
+): Promise<void> {
   for (let sent = 0; sent < bytes.length;) {
     const n = sendOnce(socket, bytes.subarray(sent), sent === 0 ? fds : []);
     if (n >= 0) {
@@ -95,6 +102,7 @@ export async function sendWithDescriptors(socket: number, bytes: Uint8Array, fds
     const code = errno();
     if (code !== EAGAIN) throw new SystemError(code);
     await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+    if (closed()) throw new TransportError("the connection is closed");
   }
 }
 

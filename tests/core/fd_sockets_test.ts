@@ -1,0 +1,47 @@
+/**
+ * Sockets by number: what is asked of one that is closed does not reach whoever has its number now.
+ * @module
+ */
+import assert from "node:assert/strict";
+import { connectFd, type FdSocket, listenFd } from "../../core/fd_sockets.ts";
+
+const LOCAL = { transport: "socket", type: "inet", host: "127.0.0.1" } as const;
+
+async function pair(): Promise<{ near: FdSocket; far: FdSocket }> {
+  const listener = (await listenFd({ ...LOCAL, port: "0" }))!;
+  const far = listener.accept();
+  const near = await connectFd({ ...LOCAL, port: String(listener.port) });
+  const ends = { near, far: await far };
+  listener.close();
+  return ends;
+}
+
+Deno.test("a closed socket is not read, written, shut or closed again: its number is somebody else's", async () => {
+  const first = await pair();
+  for (const socket of [first.near, first.far]) socket.close();
+  const taken = new Set([first.near.fd, first.far.fd]);
+  const second = await pair();
+  // the numbers come back at once, as the kernel gives the lowest that is free
+  const again = [second.near, second.far].filter(({ fd }) => taken.has(fd));
+  for (const socket of [first.near, first.far]) {
+    socket.shut();
+    socket.close();
+    assert.equal(await socket.write(Uint8Array.of(9)), false);
+    assert.equal(await socket.read(new Uint8Array(1)), 0);
+  }
+  assert.ok(await second.near.write(Uint8Array.of(1, 2, 3)), `reused: ${again.length}`);
+  const view = new Uint8Array(3);
+  assert.equal(await second.far.read(view), 3);
+  assert.deepEqual([...view], [1, 2, 3]);
+  for (const socket of [second.near, second.far]) socket.close();
+});
+
+Deno.test("closing a socket that somebody waits on wakes him, and gives the number back after that", async () => {
+  const { near, far } = await pair();
+  const waiting = near.read(new Uint8Array(1));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  near.close();
+  assert.equal(await waiting, 0);
+  assert.equal(await far.read(new Uint8Array(1)), 0);
+  far.close();
+});
