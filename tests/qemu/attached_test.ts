@@ -167,7 +167,8 @@ for (const [name, leftOut] of Object.entries(TRANSCRIPTS)) {
           if (name === "caps_sequences" && /^migrate_set_capability( postcopy-ram on)?$/.test(step.hmp)) {
             await allOff(bench);
           }
-          const { out } = await bench.execute(swap(step.hmp, "/tmp/x", directory));
+          const line = step.hmp.replace("file:relative", `file:${directory}/relative`);
+          const { out } = await bench.execute(swap(line, "/tmp/x", directory));
           if (step.vary) continue;
           const got = swap(out, directory, "/tmp/x").replaceAll("\n", "\r\n");
           assert.equal(got, step.out.replace(DETACHED, ""), where);
