@@ -22,7 +22,7 @@ const EAGAIN = 11;
 const MSG_NOSIGNAL = 0x4000;
 const PATH_BYTES = 108;
 const BACKLOG = 256;
-const POLL_MS = 2;
+const POLLIN = 1;
 const CLOSED = new TransportError("The recording was closed");
 
 const SYMBOLS = {
@@ -33,6 +33,7 @@ const SYMBOLS = {
   connect: { parameters: ["i32", "buffer", "u32"], result: "i32", nonblocking: true },
   connectNow: { name: "connect", parameters: ["i32", "buffer", "u32"], result: "i32" },
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
+  poll: { parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
   getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   shutdown: { parameters: ["i32", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
@@ -56,6 +57,11 @@ const check = (result: number): number => result < 0 ? fail() : result;
 
 /** A connected socket. */
 export interface FdSocket {
+  /**
+   * Let another thread work on the number: it stays open, whatever happens here, until the end of that. {@link FdSocket.shut}
+   * wakes whoever waits there. @returns call it once the thread is done; undefined when the socket is closed
+   */
+  lend(): (() => void) | undefined;
   /** Its number. */
   readonly fd: number;
   /** Wait for bytes. @returns 0 at the end, and when it was reset or shut */
@@ -123,14 +129,25 @@ class OpenSocket implements FdSocket {
     return true;
   }
 
+  lend(): (() => void) | undefined {
+    if (this.#closed) return undefined;
+    this.#busy++;
+    let lent = true;
+    return () => {
+      if (!lent) return;
+      lent = false;
+      if (--this.#busy === 0 && this.#closed) libc().close(this.fd);
+    };
+  }
+
   /** @returns -1 when the socket is closed */
   async #call(call: () => Promise<number | bigint>): Promise<number> {
-    if (this.#closed) return -1;
-    this.#busy++;
+    const done = this.lend();
+    if (!done) return -1;
     try {
       return Number(await call());
     } finally {
-      if (--this.#busy === 0 && this.#closed) libc().close(this.fd);
+      done();
     }
   }
 
@@ -155,6 +172,18 @@ export async function reaches(address: MigrateAddress): Promise<boolean> {
 export async function connectFd(address: MigrateAddress): Promise<FdSocket> {
   const name = await encode(address);
   if (!name) throw new TypeError("an address this module does not reach");
+  try {
+    return await connectName(name);
+  } catch (error) {
+    const { path, host, port } = address as { path?: string; host?: string; port?: string };
+    throw new TransportError(`Failed to connect to '${path ?? `${host}:${port}`}': ${errnoText(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** Connect to a name as the kernel has it: struct sockaddr, of whichever family. @throws {SystemError} */
+export async function connectName(name: Uint8Array<ArrayBuffer>): Promise<FdSocket> {
   const fd = check(libc().socket(name[0], SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (await libc().connect(fd, name, name.length) === 0) return new OpenSocket(fd);
   // errno belonged to the thread that called; on this one the refusal comes again, and at once
@@ -165,10 +194,7 @@ export async function connectFd(address: MigrateAddress): Promise<FdSocket> {
     fail();
   } catch (error) {
     libc().close(again);
-    const { path, host, port } = address as { path?: string; host?: string; port?: string };
-    throw new TransportError(`Failed to connect to '${path ?? `${host}:${port}`}': ${errnoText(error)}`, {
-      cause: error,
-    });
+    throw error;
   }
 }
 
@@ -177,9 +203,23 @@ export async function listenFd(address: MigrateAddress): Promise<FdListener | un
   const name = await encode(address);
   if (!name) return undefined;
   const path = name[0] === AF_UNIX ? (address as { path: string }).path : undefined;
-  const fd = check(libc().socket(name[0], SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   try {
     if (path !== undefined && fs.lstatSync(path, { throwIfNoEntry: false })?.isSocket()) fs.unlinkSync(path);
+    return listenName(name, path);
+  } catch (error) {
+    const where = path ?? `${(address as { host: string }).host}:${(address as { port: string }).port}`;
+    throw new TransportError(`Failed to bind socket to ${where}: ${errnoText(error)}`, { cause: error });
+  }
+}
+
+/**
+ * Listen at a name as the kernel has it: struct sockaddr, of whichever family.
+ * @param path of a Unix socket: only its owner may connect, and closing removes it
+ * @throws {SystemError}
+ */
+export function listenName(name: Uint8Array<ArrayBuffer>, path?: string): FdListener {
+  const fd = check(libc().socket(name[0], SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  try {
     const yes = Uint8Array.of(1, 0, 0, 0);
     if (path === undefined) check(libc().setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, yes, 4));
     check(libc().bind(fd, name, name.length));
@@ -187,20 +227,20 @@ export async function listenFd(address: MigrateAddress): Promise<FdListener | un
     check(libc().listen(fd, BACKLOG));
   } catch (error) {
     libc().close(fd);
-    const where = path ?? `${(address as { host: string }).host}:${(address as { port: string }).port}`;
-    throw new TransportError(`Failed to bind socket to ${where}: ${errnoText(error)}`, { cause: error });
+    throw error;
   }
-  return new PolledListener(fd, path);
+  return new WaitingListener(fd, path);
 }
 
-class PolledListener implements FdListener {
+class WaitingListener implements FdListener {
   readonly port: number | undefined;
   #open = true;
+  #waiting = 0;
 
   constructor(private readonly fd: number, private readonly path: string | undefined) {
     if (path !== undefined) return;
-    const name = new Uint8Array(16);
-    check(libc().getsockname(fd, name, Uint8Array.of(16, 0, 0, 0)));
+    const name = new Uint8Array(28); // an IPv6 one; the port stands at the same place in both
+    check(libc().getsockname(fd, name, Uint8Array.of(name.length, 0, 0, 0)));
     this.port = new DataView(name.buffer).getUint16(2);
   }
 
@@ -212,15 +252,27 @@ class PolledListener implements FdListener {
       if (error !== EAGAIN) {
         throw new TransportError(`Unable to accept connection: ${errnoText(new SystemError(error))}`);
       }
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      await this.#wait();
     }
     throw CLOSED;
+  }
+
+  /** Until somebody connects, or this is closed. */
+  async #wait(): Promise<void> {
+    const asked = new Uint8Array(8); // struct pollfd
+    const view = new DataView(asked.buffer);
+    view.setInt32(0, this.fd, true);
+    view.setInt16(4, POLLIN, true);
+    this.#waiting++;
+    await libc().poll(asked, 1n, -1);
+    if (--this.#waiting === 0 && !this.#open) libc().close(this.fd);
   }
 
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    libc().close(this.fd);
     if (this.path !== undefined) fs.rmSync(this.path, { force: true });
+    if (this.#waiting > 0) libc().shutdown(this.fd, SHUT_RDWR); // whoever waits comes back, and gives the number back
+    else libc().close(this.fd);
   }
 }

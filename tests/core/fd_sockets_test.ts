@@ -45,3 +45,36 @@ Deno.test("closing a socket that somebody waits on wakes him, and gives the numb
   assert.equal(await far.read(new Uint8Array(1)), 0);
   far.close();
 });
+
+Deno.test("a socket that is lent stays open until it is given back, and shutting it wakes the borrower", async () => {
+  const { near, far } = await pair();
+  const done = near.lend()!;
+  near.close();
+  assert.equal(near.lend(), undefined);
+  const next = await pair();
+  assert.ok(![next.near.fd, next.far.fd].includes(near.fd), "its number was given away");
+  assert.equal(await far.read(new Uint8Array(1)), 0, "closing has shut it");
+  done();
+  done();
+  const after = await pair();
+  assert.ok([after.near.fd, after.far.fd].includes(near.fd), "its number never came back");
+  for (const socket of [far, next.near, next.far, after.near, after.far]) socket.close();
+});
+
+Deno.test("a listener that is closed wakes whoever waits for a connection, over TCP and over a Unix socket", async () => {
+  const directory = Deno.makeTempDirSync({ prefix: "miglab-" });
+  try {
+    const path = `${directory}/s`;
+    for (const address of [{ ...LOCAL, port: "0" }, { transport: "socket", type: "unix", path } as const]) {
+      const listener = (await listenFd(address))!;
+      const refused = assert.rejects(listener.accept(), { message: "The recording was closed" });
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      listener.close();
+      await refused;
+      await assert.rejects(connectFd({ ...address, port: String(listener.port) } as never), /Failed to connect/);
+    }
+    assert.deepEqual([...Deno.readDirSync(directory)], []);
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+});
