@@ -12,12 +12,13 @@
  * @module
  */
 import { readFileSync } from "node:fs";
-import { findStream } from "./containers/find_stream.ts";
+import { findStream, type FoundStream } from "./containers/find_stream.ts";
 import { type Image, openImage as openWith, type OpenImageOptions } from "./containers/image.ts";
 import { encodeLibvirtFront } from "./containers/libvirt_writer.ts";
 import { readStreamHead } from "./containers/stream_head.ts";
 import { domainXml } from "./core/libvirt_domain.ts";
 import type { Plugin } from "./core/plugin.ts";
+import { importPlugin } from "./core/plugin_module.ts";
 import { type RestoredFile, restoreFromFile, type RestoreJobOptions } from "./core/restore_job.ts";
 import { type SavedFile, type SaveJobOptions, saveToFile } from "./core/save_job.ts";
 import type { ByteSource } from "./stream/channel.ts";
@@ -91,18 +92,6 @@ export const DEFAULT_TRANSPORTS: readonly Transport[] = Object.freeze([
   bufferTransport,
 ]);
 
-/** Import a module that exports a plugin, as `default` or under any name. @throws {TypeError} when it exports none */
-async function importPlugin(specifier: string): Promise<Plugin> {
-  const url = /^[a-z]+:/.test(specifier) ? specifier : new URL(specifier, `file://${Deno.cwd()}/`).href;
-  const module: Record<string, unknown> = await import(url);
-  const isPlugin = (value: unknown): value is Plugin =>
-    typeof value === "object" && value !== null && typeof (value as Plugin).name === "string" &&
-    typeof (value as Plugin).help === "string";
-  const plugin = [module.default, ...Object.values(module)].find(isPlugin);
-  if (!plugin) throw new TypeError("the module exports no plugin");
-  return plugin;
-}
-
 /**
  * Open a saved guest: a path, "-" for standard input, bytes, or a source. Nothing is loaded; pages are read when asked for.
  * A file that is damaged further on opens all the same: see {@link Image.fault}.
@@ -156,13 +145,19 @@ export async function salvageImage(
   return await salvageWith(path, directory, { tables: combinePlugins(DEFAULT_PLUGINS).tables, ...options });
 }
 
+/** Several channels as one stream. */
+async function joined(path: string, offset: number, channels: readonly string[]): Promise<FoundStream> {
+  const { joinChannels } = await import("./reports/joined_stream.ts");
+  return await joinChannels(path, { offset, channels, tables: combinePlugins(DEFAULT_PLUGINS).tables });
+}
+
 /** What {@link Workbench.open} puts together. */
 export const DEFAULT_ASSEMBLY: Assembly = Object.freeze<Assembly>({
   plugins: DEFAULT_PLUGINS,
   transports: DEFAULT_TRANSPORTS,
   importPlugin,
   readFile: (path) => readFileSync(path),
-  findStream,
+  findStream: (path, offset, channels) => channels?.length ? joined(path, offset, channels) : findStream(path, offset),
   async inspect(path) {
     await using image = await openImage(path);
     return inspectText(image, await inspectImage(image));

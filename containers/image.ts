@@ -48,8 +48,8 @@ export interface OpenImageOptions {
   readonly channels?: readonly (string | Uint8Array | ByteSource)[];
   /** Codecs of plugins: XBZRLE deltas, sections with bodies of their own. */
   readonly tables?: Partial<Tables>;
-  /** Told every 32 MiB of a sequential stream. `total` is unknown on a pipe. */
-  readonly onProgress?: (bytes: number, total: number | undefined) => void;
+  /** Told every 32 MiB of a sequential stream, and waited for. `total` is unknown on a pipe. */
+  readonly onProgress?: (bytes: number, total: number | undefined) => void | Promise<void>;
 }
 
 /** What the stream says of itself. */

@@ -132,7 +132,7 @@ export interface StreamIndexOptions {
   readonly tables?: Partial<Tables>;
   /** Channels beside the main one, identified. */
   readonly channels?: FurtherChannels;
-  readonly onProgress?: (bytes: number, total: number | undefined) => void;
+  readonly onProgress?: (bytes: number, total: number | undefined) => void | Promise<void>;
 }
 
 /**
@@ -192,7 +192,7 @@ class Pass {
         this.#end = record.offset + record.length;
         if (!onProgress || reader.offset - told < PROGRESS_STEP) continue;
         told = reader.offset;
-        onProgress(told, reader.source.size?.());
+        await onProgress(told, reader.source.size?.());
       }
     } catch (error) {
       if (!(error instanceof StreamError) || this.#version === 0) throw error;

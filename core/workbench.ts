@@ -23,6 +23,7 @@ import type { MonitorEvent } from "./events.ts";
 import { complete, type Completion } from "./help.ts";
 import { runHmp } from "./hmp.ts";
 import { parseJson } from "./json.ts";
+import { pluginFault } from "./plugin_module.ts";
 import { loadGuest } from "./load.ts";
 import type { MigrationInfo } from "./migration_info.ts";
 import type { ParameterName, ParameterTypes } from "./parameters.ts";
@@ -57,8 +58,11 @@ export interface Assembly {
   readonly importPlugin?: (specifier: string) => Promise<Plugin>;
   /** Reads a file for `file:PATH@ADDRESS` content. */
   readonly readFile?: (path: string) => Uint8Array;
-  /** Finds the stream in the file of a saved guest, which begins at `offset`. Absent: the file is the stream. */
-  readonly findStream?: (path: string, offset: number) => Promise<SavedStream>;
+  /**
+   * Finds the stream in the file of a saved guest, which begins at `offset`; with further channels in files of their own it
+   * gives all of them as one. Absent: the file is the stream.
+   */
+  readonly findStream?: (path: string, offset: number, channels?: readonly string[]) => Promise<SavedStream>;
 }
 
 /** How a workbench is opened. */
@@ -71,6 +75,8 @@ export interface WorkbenchOptions {
   readonly guest?: string;
   /** Where in that file the stream begins. */
   readonly offset?: number;
+  /** Files of the further channels it was sent over: multifd, postcopy-preempt. */
+  readonly channels?: readonly string[];
   /**
    * A running QEMU's monitor socket: PATH, unix:PATH or tcp:HOST:PORT. Then the machine is QEMU's, and nothing that describes
    * one may be given.
@@ -194,7 +200,7 @@ export class AssembledWorkbench implements AsyncDisposable {
     const registry = combine(plugins, CORE_COMMANDS);
     const guest = options.guest === undefined
       ? modelGuest(options, assembly)
-      : await loadFile(options.guest, options.offset ?? 0, assembly, registry.tables);
+      : await loadFile(options, assembly, registry.tables);
     const session = new Session({
       ...options,
       registry,
@@ -458,12 +464,12 @@ function commandLine(session: Session): Monitor {
 
 /** Read a saved guest, whatever capabilities it was saved with. */
 async function loadFile(
-  path: string,
-  offset: number,
+  { guest, offset = 0, channels, report }: WorkbenchOptions,
   assembly: Assembly,
   tables: Parameters<typeof loadGuest>[0]["tables"],
 ): Promise<Guest> {
-  const found = await assembly.findStream?.(path, offset);
+  const path = guest!;
+  const found = await assembly.findStream?.(path, offset, channels);
   let channel: Channel | undefined;
   try {
     channel = found?.source ? sourceChannel(found.source) : await openFile(path, found?.offset ?? offset, assembly);
@@ -513,10 +519,6 @@ function sourceChannel(source: ByteSource): Channel {
   };
 }
 
-function firstLine(error: unknown): string {
-  return (error instanceof Error ? error.message : String(error)).split("\n")[0];
-}
-
 function pluginLoader({ importPlugin }: Assembly): PluginHook | undefined {
   return importPlugin && (async (specifier, session) => {
     let plugin: Plugin;
@@ -524,8 +526,7 @@ function pluginLoader({ importPlugin }: Assembly): PluginHook | undefined {
       plugin = await importPlugin(specifier);
       session.extend(combine([...session.registry.plugins, plugin], CORE_COMMANDS));
     } catch (error) {
-      // whatever a module of somebody else's throws
-      throw new CommandError(`Cannot load plugin "${specifier}": ${firstLine(error)}`);
+      throw pluginFault(specifier, error);
     }
     return `plugin ${plugin.name}: ${plugin.help}\n`;
   });

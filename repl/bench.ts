@@ -34,6 +34,10 @@ export interface BenchOptions {
   readonly ram?: string;
   /** `--guest`: a saved guest to begin with. */
   readonly guest?: string;
+  /** `--offset`, where in that file the stream begins: a size. */
+  readonly offset?: string;
+  /** `--channel`: further channels of its migration. */
+  readonly channels?: readonly string[];
   /** `--qmp`: a running QEMU. */
   readonly qmp?: string;
   /** `-S`. */

@@ -3,40 +3,39 @@
  * what went wrong.
  * @module
  */
-import { refuseOthers, UsageError } from "./options.ts";
-import type { Root } from "./options.ts";
+import { refuseOthers, type Root, UsageError } from "./options.ts";
 import { describeError, ReaderGone } from "./output.ts";
 import type { Context } from "./program.ts";
 
 /** What work is told and may tell. */
 export interface FileWork {
-  /** How far reading is; `total` is unknown on a pipe. */
-  readonly onRead: (bytes: number, total: number | undefined) => void;
+  /**
+   * How far reading is; `total` is unknown on a pipe.
+   * @returns a pause to wait for, where a console wants to hear its keys
+   * @throws the reason of the signal, once it is aborted
+   */
+  readonly onRead: (bytes: number, total: number | undefined) => void | Promise<void>;
   /** How far writing or comparing is. */
   readonly onProgress: (bytes: number, total: number) => void;
-  /** Aborted by Ctrl-C, from {@link FileWork.guard} on; before that Ctrl-C simply ends the program. */
+  /**
+   * Aborted by Ctrl-C: on a line of the console at any time, else from {@link FileWork.guard} on; before that Ctrl-C simply
+   * ends the program.
+   */
   readonly signal: AbortSignal;
   /** Something is about to be written that must not stay behind. */
   readonly guard: () => void;
-}
-
-/** Modules of plugins and where in a file a stream begins: what all these commands take. */
-export interface FileRequest {
-  /** A size. */
-  readonly offset?: string;
-  /** Further channels of the migration. */
-  readonly channels?: readonly string[];
-  /** Internal snapshot of a qcow2 image. */
-  readonly snapshot?: string;
-  readonly plugins?: readonly string[];
+  /** Something is about to be printed: take the progress off the screen. */
+  readonly hide: () => void;
 }
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+/** Milliseconds of reading between two turns of the event loop. */
+const TURN_MS = 50;
 
 /**
  * Run a command's work. What it throws becomes one line on stderr and exit status 1.
  * @param file  stands in front of what went wrong
- * @param label what is being done, for progress: "convert"
+ * @param label the command's name; stands before the progress
  * @param work  answers what is wrong with the file, where it went through all the same
  */
 export async function fileWork(
@@ -47,39 +46,46 @@ export async function fileWork(
   work: (work: FileWork) => Promise<string | undefined | void>,
 ): Promise<void> {
   refuseOthers(root, label);
-  const { stepWatch, terminalColumns } = await import("./watch.ts");
-  const quiet = context.options().quiet || !Deno.stderr.isTerminal();
-  const watch = quiet ? undefined : stepWatch(context.output.err, terminalColumns, label);
+  const steps = await context.steps(label);
   const abort = new AbortController();
   const stop = () => abort.abort(new Error("interrupted"));
   let guarded = false;
+  let turned = performance.now();
   let failure: string | undefined | void;
+  context.signal?.addEventListener("abort", stop);
   try {
     failure = await work({
-      onRead: (bytes, total) => watch?.step(bytes, total),
-      onProgress: (bytes, total) => watch?.step(bytes, total),
+      onRead(bytes, total) {
+        steps?.step(bytes, total);
+        abort.signal.throwIfAborted();
+        if (!context.signal || performance.now() - turned < TURN_MS) return;
+        return new Promise((resolve) =>
+          setTimeout(() => {
+            turned = performance.now();
+            resolve();
+          }, 0)
+        );
+      },
+      onProgress: (bytes, total) => steps?.step(bytes, total),
       signal: abort.signal,
+      hide: () => steps?.end(),
       guard() {
-        if (guarded) return;
+        if (guarded || context.signal) return;
         guarded = true;
         for (const signal of SIGNALS) Deno.addSignalListener(signal, stop);
       },
     });
   } catch (error) {
     if (error instanceof ReaderGone || error instanceof UsageError) throw error;
-    failure = describeError(error, root.opts().verbose ?? false);
+    failure = abort.signal.aborted ? "interrupted" : describeError(error, context.options().verbose ?? false);
   } finally {
-    watch?.end();
+    steps?.end();
+    context.signal?.removeEventListener("abort", stop);
     if (guarded) { for (const signal of SIGNALS) Deno.removeSignalListener(signal, stop); }
   }
   if (!failure) return;
-  const name = file === "-"
-    ? "standard input: "
-    : failure.includes(`'${file}'`) || failure.startsWith(file)
-    ? ""
-    : `${file}: `;
-  context.output.err(`miglab: ${name}${failure}\n`);
-  context.finish(1);
+  const named = failure.includes(`'${file}'`) || failure.startsWith(file) || failure.startsWith("Cannot load plugin");
+  context.fail(file === "-" ? `standard input: ${failure}` : named ? failure : `${file}: ${failure}`);
 }
 
 /** Bytes of the result to stdout, not through text. @throws {ReaderGone} when nobody reads them any more */
@@ -90,9 +96,4 @@ export function writeBytes(bytes: Uint8Array): void {
     if (error instanceof Deno.errors.BrokenPipe) throw new ReaderGone();
     throw error;
   }
-}
-
-/** For options that may be given several times. */
-export function repeatable(value: string, before: readonly string[] = []): readonly string[] {
-  return [...before, value];
 }

@@ -4,7 +4,7 @@
  * Options stand before or behind the command. Wrong usage is a {@link UsageError}, one line, exit status 2.
  * @module
  */
-import { Command, InvalidArgumentError, Option } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import type { BenchOptions } from "./bench.ts";
 
 /** The person's command line makes no sense. */
@@ -13,12 +13,12 @@ export class UsageError extends Error {
 }
 
 /** For options that may be given several times. */
-function collect(value: string, before: readonly string[] = []): readonly string[] {
+export function repeatable(value: string, before: readonly string[] = []): readonly string[] {
   return [...before, value];
 }
 
 function collected<Flags extends string>(flags: Flags, description: string) {
-  return [flags, description + "; repeatable", collect] as const;
+  return [flags, description + "; repeatable", repeatable] as const;
 }
 
 /** A size in bytes with a suffix; checked for its form here, for its value by whoever uses it. */
@@ -54,6 +54,8 @@ export function rootCommand() {
     .optionsGroup("Guest:")
     .option("--ram <size>", "RAM of the model guest; what comes in must then fit (default 256M)", sizeArgument)
     .option("--guest <file>", "begin with a saved guest instead of the model")
+    .option("--offset <bytes>", "where in that file the stream begins", sizeArgument)
+    .option(...collected("--channel <file>", "a further channel of that guest's migration"))
     .option("--qmp <socket>", "drive a running QEMU by its monitor: PATH, unix:PATH or tcp:HOST:PORT")
     .option("-S, --stopped", "do not start the guest, as QEMU's -S")
     .option("--incoming <uri>", "be a destination: a URI such as unix:/tmp/m.sock, or defer")
@@ -86,6 +88,8 @@ export type RootOptions = ReturnType<Root["opts"]>;
 const GUEST_OPTIONS: readonly string[] = [
   "ram",
   "guest",
+  "offset",
+  "channel",
   "qmp",
   "stopped",
   "incoming",
@@ -108,6 +112,19 @@ export function takes(command: string, option: string): boolean {
   return !(REFUSED[command] ?? GUEST_OPTIONS).includes(option);
 }
 
+/** Options of the program that a command has too are the command's, wherever they stand. Before its action. */
+export function handDown(root: CommandUnknownOpts, command: CommandUnknownOpts): void {
+  if (root === command) return;
+  for (const option of command.options) {
+    const name = option.attributeName();
+    if (root.getOptionValueSource(name) !== "cli" || !root.options.some((other) => other.long === option.long)) {
+      continue;
+    }
+    command.setOptionValueWithSource(name, root.getOptionValue(name), "cli");
+    root.setOptionValueWithSource(name, undefined, "default");
+  }
+}
+
 /** @throws {UsageError} when an option was given that means nothing to this command */
 export function refuseOthers(root: Root, command: string): void {
   for (const option of root.options) {
@@ -122,7 +139,7 @@ export function refuseOthers(root: Root, command: string): void {
  * @throws {UsageError} when two of them contradict each other
  */
 export function benchOptions(options: RootOptions): BenchOptions {
-  const { ram, guest, qmp, stopped, incoming, content, accel, plugin } = options;
+  const { ram, guest, offset, channel, qmp, stopped, incoming, content, accel, plugin } = options;
   if (qmp !== undefined) {
     const machine = {
       "--ram": ram,
@@ -141,5 +158,10 @@ export function benchOptions(options: RootOptions): BenchOptions {
       if (given !== undefined) throw new UsageError(`option '--guest' cannot be used with option '${flag}'`);
     }
   }
-  return { ram, guest, qmp, stopped, incoming, content, accel, plugins: plugin };
+  if (guest === undefined) {
+    for (const [flag, given] of Object.entries({ "--offset": offset, "--channel": channel })) {
+      if (given !== undefined) throw new UsageError(`option '${flag}' needs option '--guest' or a command`);
+    }
+  }
+  return { ram, guest, offset, channels: channel, qmp, stopped, incoming, content, accel, plugins: plugin };
 }

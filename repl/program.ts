@@ -10,23 +10,25 @@ import type { OpenBench } from "./bench.ts";
 import { type Style, styleFor } from "./colour.ts";
 import { completionsCommand } from "./commands/completions.ts";
 import { consoleCommand } from "./commands/console.ts";
-import { type Convert, convertCommand } from "./commands/convert.ts";
-import { type Diff, diffCommand } from "./commands/diff.ts";
-import { type Explain, explainCommand } from "./commands/explain.ts";
-import { type Extract, extractCommand } from "./commands/extract.ts";
-import { type Inspect, inspectCommand } from "./commands/inspect.ts";
+import type { Convert } from "./commands/convert.ts";
+import type { Diff } from "./commands/diff.ts";
+import type { Explain } from "./commands/explain.ts";
+import type { Extract } from "./commands/extract.ts";
+import type { Inspect } from "./commands/inspect.ts";
 import { type Pair, pairCommand } from "./commands/pair.ts";
 import { type Record, recordCommand, type Replay, replayCommand } from "./commands/record.ts";
 import { restoreCommand } from "./commands/restore.ts";
 import { runCommand } from "./commands/run.ts";
-import { salvageCommand, type SalvageTool } from "./commands/salvage.ts";
+import type { SalvageTool } from "./commands/salvage.ts";
 import { type Attach, saveCommand } from "./commands/save.ts";
 import { serveCommand } from "./commands/serve.ts";
-import { type Verify, verifyCommand } from "./commands/verify.ts";
-import { type Why, whyCommand } from "./commands/why.ts";
-import { type Root, rootCommand, type RootOptions, UsageError } from "./options.ts";
+import type { Verify } from "./commands/verify.ts";
+import type { Why } from "./commands/why.ts";
+import { handDown, type Root, rootCommand, type RootOptions, UsageError } from "./options.ts";
 import { describeError, oneLine, type Output, ReaderGone } from "./output.ts";
+import { REPORTS } from "./reports.ts";
 import { nearest } from "./similar.ts";
+import type { StepWatch } from "./watch.ts";
 
 /** The rooms the program is built from, behind functions. */
 export interface Tools {
@@ -57,8 +59,19 @@ export interface Context {
   style(): Style;
   /** For text on stderr. */
   errorStyle(): Style;
-  /** The exit status; 0 when nobody says. */
-  finish(status: number): void;
+  /** Shows how far work is, where somebody can see it. @param label the command's name */
+  steps(label: string): Promise<StepWatch | undefined>;
+  /**
+   * The exit status; 0 when nobody says.
+   * @param why what a script is told where the command line has the status alone: two files differ
+   */
+  finish(status: number, why?: string): void;
+  /** The operation failed: one line on stderr, exit status 1. */
+  fail(what: string): void;
+  /** The command stands on a line of a console or a script: standard input and stdout are not its own. */
+  readonly onLine?: boolean;
+  /** Aborted by Ctrl-C, where that is not the program's end. */
+  readonly signal?: AbortSignal;
 }
 
 /** Puts one command into the program. */
@@ -68,20 +81,13 @@ export type CommandModule = (root: Root, context: Context) => void;
 const COMMANDS: readonly CommandModule[] = [
   consoleCommand,
   runCommand,
-  inspectCommand,
-  explainCommand,
-  verifyCommand,
-  whyCommand,
+  ...REPORTS,
   saveCommand,
   restoreCommand,
-  serveCommand,
   pairCommand,
   recordCommand,
   replayCommand,
-  diffCommand,
-  convertCommand,
-  extractCommand,
-  salvageCommand,
+  serveCommand,
   completionsCommand,
 ];
 
@@ -99,9 +105,16 @@ export async function runProgram(args: readonly string[], tools: Tools, output: 
     options: () => root.opts(),
     style: () => styleFor(root.opts().color, Deno.stdout.isTerminal()),
     errorStyle: () => styleFor(root.opts().color, Deno.stderr.isTerminal()),
+    steps: (label) => stepsFor(label, context),
     finish: (value) => status = value,
+    fail(what) {
+      output.err(`miglab: ${what}\n`);
+      status = 1;
+    },
   };
-  prepare(root, context);
+  root.version(`miglab ${tools.version}`, "--version", "the program's version")
+    .helpCommand("help [command]", "help for a command");
+  prepare(root, context, COMMANDS);
   try {
     await root.parseAsync([...args], { from: "user" });
     return status;
@@ -110,11 +123,17 @@ export async function runProgram(args: readonly string[], tools: Tools, output: 
   }
 }
 
-/** Everything of {@link runProgram} but the run: for shell completion, which reads the program's own shape. */
-function prepare(root: Root, context: Context): void {
-  const { output, tools } = context;
+/** Progress where somebody can see it. */
+async function stepsFor(label: string, { options, output }: Context): Promise<StepWatch | undefined> {
+  if (options().quiet || !Deno.stderr.isTerminal()) return undefined;
+  const { stepWatch, terminalColumns } = await import("./watch.ts");
+  return stepWatch(output.err, terminalColumns, label);
+}
+
+/** Put commands into a root command, which then throws instead of ending the process. */
+export function prepare(root: Root, context: Context, commands: readonly CommandModule[]): void {
+  const { output } = context;
   root
-    .version(`miglab ${tools.version}`, "--version", "the program's version")
     .exitOverride()
     .configureOutput({
       writeOut: output.out,
@@ -124,8 +143,8 @@ function prepare(root: Root, context: Context): void {
       getOutHasColors: () => false,
       getErrHasColors: () => false,
     })
-    .helpCommand("help [command]", "help for a command");
-  for (const command of COMMANDS) command(root, context);
+    .hook("preAction", handDown);
+  for (const command of commands) command(root, context);
 }
 
 function fail(error: unknown, root: Root, { output }: Context): number {
@@ -140,7 +159,7 @@ function fail(error: unknown, root: Root, { output }: Context): number {
 }
 
 /** commander's complaint in our words: one line, and a mistyped command is called one. */
-function usageText(error: CommanderError, root: Root): string {
+export function usageText(error: CommanderError, root: Root): string {
   const [name] = root.args;
   if (
     error.code === "commander.excessArguments" && name !== undefined && !root.commands.some((c) => c.name() === name)

@@ -44,7 +44,7 @@ export interface ProgramShape extends CommandShape {
 }
 
 /** Values of these names are files. */
-const FILES = ["file", "module", "script"];
+const FILES = ["file", "module", "script", "a", "b", "in", "out", "dir", "directory", "qemu", "program"];
 
 /**
  * Read the shape off a program.
@@ -53,8 +53,10 @@ const FILES = ["file", "module", "script"];
 export function shapeOf(root: CommandUnknownOpts, takes: (command: string, option: string) => boolean): ProgramShape {
   const everywhere = optionsOf(root);
   const commands = root.commands.map((command): CommandShape => {
-    const shared = everywhere.filter((option) => takes(command.name(), option.name));
-    const own = optionsOf(command).filter((option) => !everywhere.some(({ name }) => name === option.name));
+    const own = optionsOf(command).filter(({ name }) => name !== "help");
+    const shared = everywhere.filter(({ name }) =>
+      takes(command.name(), name) && !own.some((option) => option.name === name)
+    );
     return { ...commandShape(command), options: [...own, ...shared] };
   });
   const help = { name: "help", description: "help for a command", options: [], choices: names(commands), files: false };

@@ -52,8 +52,8 @@ export interface ExplainOptions extends InputOptions {
   readonly tables?: Partial<Tables>;
   /** Told what is wrong with the stream; the lines before it have been given then. */
   readonly onFault?: (fault: StreamError) => void;
-  /** Told of each record's end. `total` is unknown on a pipe. */
-  readonly onProgress?: (bytes: number, total: number | undefined) => void;
+  /** Told of each record's end, and waited for. `total` is unknown on a pipe. */
+  readonly onProgress?: (bytes: number, total: number | undefined) => void | Promise<void>;
 }
 
 /**
@@ -118,7 +118,7 @@ class Explanation {
         const recordEnd = record.offset + record.length;
         if (recordEnd > this.#wish.from) yield* this.#wanted(this.#explain(record));
         this.#end = Math.min(recordEnd, size ?? recordEnd);
-        onProgress?.(this.#end, size);
+        await onProgress?.(this.#end, size);
       }
       yield* this.#rest("behind the end of the stream");
     } catch (error) {

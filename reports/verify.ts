@@ -47,8 +47,8 @@ export interface VerifyOptions extends InputOptions {
   readonly against?: string;
   /** Codecs of plugins. */
   readonly tables?: Partial<Tables>;
-  /** Told of each record's end. `total` is unknown on a pipe. */
-  readonly onProgress?: (bytes: number, total: number | undefined) => void;
+  /** Told of each record's end, and waited for. `total` is unknown on a pipe. */
+  readonly onProgress?: (bytes: number, total: number | undefined) => void | Promise<void>;
 }
 
 /**

@@ -84,13 +84,13 @@ export class StreamChecks {
   }
 
   /** Go through the stream; what is wrong with it is reported, not thrown. */
-  async run(onProgress?: (bytes: number, total: number | undefined) => void): Promise<void> {
+  async run(onProgress?: (bytes: number, total: number | undefined) => void | Promise<void>): Promise<void> {
     const { reader } = this.#decoder;
     try {
       for await (const record of this.#decoder.records()) {
         this.#take(record);
         this.#last = record;
-        onProgress?.(reader.offset, reader.source.size?.());
+        await onProgress?.(reader.offset, reader.source.size?.());
       }
     } catch (error) {
       if (!(error instanceof StreamError)) throw error;

@@ -3,7 +3,8 @@
  * @module
  */
 import { Option } from "@commander-js/extra-typings";
-import { type FileRequest, type FileWork, fileWork, repeatable } from "../file_work.ts";
+import { CHANNEL, type FileRequest, fileRequest, SNAPSHOT } from "../file_options.ts";
+import { type FileWork, fileWork } from "../file_work.ts";
 import { sizeArgument, UsageError } from "../options.ts";
 import { bytesText } from "../progress.ts";
 import type { CommandModule } from "../program.ts";
@@ -63,15 +64,16 @@ export const convertCommand: CommandModule = (root, context) => {
     .option("--xml <file>", "the domain's XML, for libvirt")
     .option("--running", "libvirt starts the guest after a restore")
     .option("--paused", "libvirt leaves it paused")
-    .option("--channel <file>", "a further channel of the migration; repeatable", repeatable)
-    .option("--snapshot <name>", "which internal snapshot of a qcow2 image")
+    .option(...CHANNEL)
+    .option(...SNAPSHOT)
     .addHelpText("after", DETAILS)
-    .action(async (from, to, { channel, running, paused, ...options }) => {
+    .action(async (from, to, { running, paused, ...options }) => {
       if (running && paused) throw new UsageError("option '--running' cannot be used with option '--paused'");
       const state = running ? { running: true } : paused ? { running: false } : {};
       await fileWork(root, context, "convert", from, async (work) => {
-        const request = { ...options, ...state, channels: channel, plugins: root.opts().plugin };
+        const request = { ...fileRequest(options, context), ...state };
         const converted = await context.tools.convert(from, to, request, work);
+        work.hide();
         const { format, bytes, normalPages, zeroPages, left } = converted;
         if (context.options().json) return context.output.out(JSON.stringify(converted) + "\n");
         if (context.options().quiet) return;

@@ -2,8 +2,8 @@
  * `miglab diff A B`: what is not the same in two saved guests.
  * @module
  */
-import { type FileWork, fileWork, repeatable } from "../file_work.ts";
-import { sizeArgument } from "../options.ts";
+import { type FileWork, fileWork } from "../file_work.ts";
+import { repeatable, sizeArgument } from "../options.ts";
 import type { CommandModule } from "../program.ts";
 
 /** What is asked for. */
@@ -58,9 +58,11 @@ export const diffCommand: CommandModule = (root, context) => {
     .addHelpText("after", DETAILS)
     .action(async (a, b, options) => {
       await fileWork(root, context, "diff", a, async (work) => {
-        const { report, text } = await context.tools.diff(a, b, { ...options, plugins: root.opts().plugin }, work);
+        const request = { ...options, plugins: context.options().plugin };
+        const { report, text } = await context.tools.diff(a, b, request, work);
+        work.hide();
         context.output.out(context.options().json ? JSON.stringify(report) + "\n" : text());
-        if (!report.equal) context.finish(1);
+        if (!report.equal) context.finish(1, `${a} and ${b} differ`);
       });
     });
 };

@@ -4,16 +4,14 @@
  */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { Style } from "../colour.ts";
-import { refuseOthers, sizeArgument, UsageError } from "../options.ts";
-import { describeError, oneLine, ReaderGone } from "../output.ts";
+import { type FileRequest, fileRequest, OFFSET, SNAPSHOT } from "../file_options.ts";
+import { type FileWork, fileWork } from "../file_work.ts";
+import { sizeArgument, UsageError } from "../options.ts";
+import { oneLine } from "../output.ts";
 import type { CommandModule, Context } from "../program.ts";
 
 /** What is asked of a file. */
-export interface ExplainRequest {
-  /** Where in it the stream begins: a size. */
-  readonly offset?: string;
-  /** Internal snapshot of a qcow2 image. */
-  readonly snapshot?: string;
+export interface ExplainRequest extends Omit<FileRequest, "channels"> {
   /** Offset in the file, or BLOCK:OFFSET. */
   readonly at?: string;
   /** Guest-physical address: a size. */
@@ -22,9 +20,6 @@ export interface ExplainRequest {
   readonly section?: string;
   /** A line for each page record. */
   readonly pages?: boolean;
-  /** Modules of plugins. */
-  readonly plugins?: readonly string[];
-  readonly onProgress?: (bytes: number, total: number | undefined) => void;
 }
 
 /** One field. */
@@ -36,7 +31,11 @@ export interface ExplainedLine {
 }
 
 /** Reads a file; "-" is standard input. The last value says what is wrong with it. */
-export type Explain = (path: string, request: ExplainRequest) => AsyncGenerator<ExplainedLine, string | undefined>;
+export type Explain = (
+  path: string,
+  request: ExplainRequest,
+  work: FileWork,
+) => AsyncGenerator<ExplainedLine, string | undefined>;
 
 /** Lines when a place was asked for and no number of them. */
 const LINES_AT = 16;
@@ -69,27 +68,16 @@ export const explainCommand: CommandModule = (root, context) => {
     .option("--limit <lines>", "so many lines", linesArgument)
     .option("--section <name>", "only sections of this name")
     .option("--pages", "a line for each page record (always with --json)")
-    .option("--snapshot <name>", "internal snapshot of a qcow2 image, by name or id")
-    .option("--offset <bytes>", "where in the file the stream begins", sizeArgument)
+    .option(...SNAPSHOT)
+    .option(...OFFSET)
     .addHelpText("after", DETAILS)
     .action(async (file, options) => {
-      refuseOthers(root, "explain");
       if (options.at !== undefined && options.address !== undefined) {
         throw new UsageError("option '--at' cannot be used with option '--address'");
       }
       const limit = options.limit ?? (options.at === undefined ? undefined : LINES_AT);
-      const request = { ...options, limit, plugins: root.opts().plugin };
-      let failure: string | undefined;
-      try {
-        failure = await explain(file, request, context);
-      } catch (error) {
-        if (error instanceof ReaderGone) throw error;
-        failure = describeError(error, root.opts().verbose ?? false);
-      }
-      if (failure === undefined) return;
-      const name = file === "-" ? "standard input: " : failure.includes(`'${file}'`) ? "" : `${file}: `;
-      context.output.err(`miglab: ${name}${failure}\n`);
-      context.finish(1);
+      const request = fileRequest({ ...options, limit }, context);
+      await fileWork(root, context, "explain", file, (work) => explain(file, request, work, context));
     });
 };
 
@@ -99,11 +87,16 @@ function linesArgument(text: string): number {
 }
 
 /** @returns what is wrong with the file */
-async function explain(file: string, request: ExplainRequest, context: Context): Promise<string | undefined> {
+async function explain(
+  file: string,
+  request: ExplainRequest,
+  work: FileWork,
+  context: Context,
+): Promise<string | undefined> {
   const { output, tools } = context;
   const { json } = context.options();
   const style = context.style();
-  const lines = tools.explain(file, { ...request, pages: request.pages || json });
+  const lines = tools.explain(file, { ...request, pages: request.pages || json }, work);
   let text = "";
   try {
     for (;;) {
@@ -113,10 +106,12 @@ async function explain(file: string, request: ExplainRequest, context: Context):
       if (text.length < CHUNK) continue;
       const ready = text;
       text = "";
+      work.hide();
       output.out(ready);
     }
   } finally {
     await lines.return(undefined);
+    work.hide();
     if (text !== "") output.out(text);
   }
 }

@@ -3,10 +3,11 @@
  * @module
  */
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
-import { type FileRequest, type FileWork, fileWork, repeatable, writeBytes } from "../file_work.ts";
+import { CHANNEL, type FileRequest, fileRequest, OFFSET, SNAPSHOT } from "../file_options.ts";
+import { type FileWork, fileWork, writeBytes } from "../file_work.ts";
 import { sizeArgument, UsageError } from "../options.ts";
 import { bytesText } from "../progress.ts";
-import type { CommandModule } from "../program.ts";
+import type { CommandModule, Context } from "../program.ts";
 
 /** What is asked for. */
 export type ExtractWhat =
@@ -59,11 +60,11 @@ export const extractCommand: CommandModule = (root, context) => {
     .option("--range <block:offset+length>", "a piece of a block", rangeArgument)
     .option("--xml", "the domain's XML of a libvirt image")
     .option("-o, --output <file>", "the new file")
-    .option("--offset <bytes>", "where in the file the stream begins", sizeArgument)
-    .option("--channel <file>", "a further channel of the migration; repeatable", repeatable)
-    .option("--snapshot <name>", "which internal snapshot of a qcow2 image")
+    .option(...OFFSET)
+    .option(...CHANNEL)
+    .option(...SNAPSHOT)
     .addHelpText("after", DETAILS)
-    .action(async (file, { block, format, page, range, xml, output, channel, ...options }) => {
+    .action(async (file, { block, format, page, range, xml, output, ...options }) => {
       const wanted: ExtractWhat[] = [];
       if (format === "elf") wanted.push({ kind: "elf" });
       if (block !== undefined) wanted.push({ kind: "block", block });
@@ -76,12 +77,16 @@ export const extractCommand: CommandModule = (root, context) => {
       const [what] = wanted;
       const target = output === "-" ? undefined : output;
       if (target === undefined && what.kind === "elf") throw new UsageError("extract: --format elf needs -o FILE");
-      if (target === undefined && what.kind !== "xml" && Deno.stdout.isTerminal()) {
-        throw new UsageError("extract: memory does not go to a terminal; give -o FILE");
+      if (target === undefined && what.kind !== "xml" && (context.onLine || Deno.stdout.isTerminal())) {
+        throw new UsageError(
+          `extract: memory does not go to a ${context.onLine ? "console" : "terminal"}; give -o FILE`,
+        );
       }
       await fileWork(root, context, "extract", file, async (work) => {
-        const request = { ...options, channels: channel, plugins: root.opts().plugin };
-        const { bytes, dataBytes } = await context.tools.extract(file, what, target, writeBytes, request, work);
+        const request = fileRequest(options, context);
+        const put = context.onLine ? putText(context) : writeBytes;
+        const { bytes, dataBytes } = await context.tools.extract(file, what, target, put, request, work);
+        work.hide();
         if (target === undefined || context.options().quiet) return;
         if (context.options().json) {
           return context.output.out(
@@ -93,6 +98,11 @@ export const extractCommand: CommandModule = (root, context) => {
       });
     });
 };
+
+/** XML among the texts of a console. */
+function putText({ output }: Context): (bytes: Uint8Array) => void {
+  return (bytes) => output.out(new TextDecoder().decode(bytes).replace(/\n?$/, "\n"));
+}
 
 /** BLOCK:OFFSET; names of blocks have colons too. */
 function placeArgument(text: string): { readonly block: string; readonly at: string } {

@@ -3,26 +3,19 @@
  * @module
  */
 import type { Style } from "../colour.ts";
-import { refuseOthers, sizeArgument } from "../options.ts";
-import { describeError, oneLine, ReaderGone } from "../output.ts";
+import { CHANNEL, type FileRequest, fileRequest, OFFSET, SNAPSHOT } from "../file_options.ts";
+import { type FileWork, fileWork } from "../file_work.ts";
+import { oneLine } from "../output.ts";
 import type { CommandModule, Context } from "../program.ts";
 
 /** What is asked of a file. */
-export interface InspectRequest {
-  /** Where in it the stream begins: a size. */
-  readonly offset?: string;
-  /** Further channels of the migration. */
-  readonly channels?: readonly string[];
+export interface InspectRequest extends FileRequest {
   readonly hash?: boolean;
   readonly pages?: boolean;
   /** Text only: a line for each section. */
   readonly sections?: boolean;
   /** Only this device, with its fields. */
   readonly device?: string;
-  /** Modules of plugins. */
-  readonly plugins?: readonly string[];
-  /** Told how far it is; `total` is unknown on a pipe. */
-  readonly onProgress?: (bytes: number, total: number | undefined) => void;
 }
 
 /** What came out. */
@@ -37,7 +30,7 @@ export interface Inspected extends AsyncDisposable {
 }
 
 /** Opens a file and looks into it; "-" is standard input. */
-export type Inspect = (path: string, request: InspectRequest) => Promise<Inspected>;
+export type Inspect = (path: string, request: InspectRequest, work: FileWork) => Promise<Inspected>;
 
 const DETAILS = `
 Reads QEMU migration streams as migrate file: and exec: write them, sequential or mapped-ram. A damaged file is reported as
@@ -56,39 +49,30 @@ export const inspectCommand: CommandModule = (root, context) => {
     .description("Print what a saved guest holds: configuration, RAM blocks, sections, devices with their fields.")
     .argument("<file>", "a migration stream in a file; - is standard input")
     .option("--hash", "add the SHA-256 of each RAM block's content")
-    .option("--offset <bytes>", "where in the file the stream begins", sizeArgument)
-    .option("--channel <file>", "a further channel of the migration; repeatable", (file, before: string[] = []) => [
-      ...before,
-      file,
-    ])
+    .option(...OFFSET)
+    .option(...CHANNEL)
+    .option(...SNAPSHOT)
     .option("--sections", "a line for each section")
     .option("--device <name>", "only this device, with its fields")
     .option("--pages", "list the ranges of pages that are data (with --json)")
     .addHelpText("after", DETAILS)
-    .action(async (file, { channel, ...options }) => {
-      refuseOthers(root, "inspect");
-      const request = { ...options, channels: channel, plugins: root.opts().plugin };
-      let failure: string | undefined;
-      try {
-        failure = await inspect(file, request, context);
-      } catch (error) {
-        if (error instanceof ReaderGone) throw error;
-        failure = describeError(error, root.opts().verbose ?? false);
-      }
-      if (failure === undefined) return;
-      const name = file === "-" ? "standard input: " : failure.includes(`'${file}'`) ? "" : `${file}: `;
-      context.output.err(`miglab: ${name}${failure}\n`);
-      context.finish(1);
+    .action(async (file, options) => {
+      const request = fileRequest(options, context);
+      await fileWork(root, context, "inspect", file, (work) => inspect(file, request, work, context));
     });
 };
 
 /** @returns what is wrong with the file */
-async function inspect(file: string, request: InspectRequest, context: Context): Promise<string | undefined> {
+async function inspect(
+  file: string,
+  request: InspectRequest,
+  work: FileWork,
+  context: Context,
+): Promise<string | undefined> {
   const { output, tools } = context;
-  const { stepWatch, terminalColumns } = await import("../watch.ts");
-  const quiet = context.options().quiet || !Deno.stderr.isTerminal();
-  const watch = quiet ? undefined : stepWatch(output.err, terminalColumns, "read");
-  await using inspected = await tools.inspect(file, { ...request, onProgress: watch?.step }).finally(watch?.end);
+  const { terminalColumns } = await import("../watch.ts");
+  await using inspected = await tools.inspect(file, request, work);
+  work.hide();
   const { report } = inspected;
   if (context.options().json) {
     output.out(JSON.stringify(report, undefined, Deno.stdout.isTerminal() ? 2 : undefined) + "\n");

@@ -2,16 +2,12 @@
  * `miglab salvage FILE -o DIR`: what a damaged file still holds.
  * @module
  */
+import { type FileRequest, fileRequest, OFFSET } from "../file_options.ts";
 import { type FileWork, fileWork } from "../file_work.ts";
-import { sizeArgument } from "../options.ts";
 import type { CommandModule } from "../program.ts";
 
 /** What is asked for. */
-export interface SalvageRequest {
-  /** Where in the file the stream begins: a size. */
-  readonly offset?: string;
-  readonly plugins?: readonly string[];
-}
+export type SalvageRequest = Pick<FileRequest, "offset" | "plugins">;
 
 /** What came out. */
 export interface Salvaged {
@@ -50,16 +46,12 @@ export const salvageCommand: CommandModule = (root, context) => {
     .description("Recover every page and device that a damaged or truncated file still holds.")
     .argument("<file>", "a migration stream or libvirt save image; - is standard input")
     .requiredOption("-o, --output <dir>", "a new directory")
-    .option("--offset <bytes>", "where in the file the stream begins", sizeArgument)
+    .option(...OFFSET)
     .addHelpText("after", DETAILS)
     .action(async (file, { output, ...options }) => {
       await fileWork(root, context, "salvage", file, async (work) => {
-        const { report, text } = await context.tools.salvage(
-          file,
-          output,
-          { ...options, plugins: root.opts().plugin },
-          work,
-        );
+        const { report, text } = await context.tools.salvage(file, output, fileRequest(options, context), work);
+        work.hide();
         context.output.out(context.options().json ? JSON.stringify(report) + "\n" : text());
         const nothing = report.devices.length === 0 && report.ram.every(({ recoveredPages }) => recoveredPages === 0);
         return nothing ? "nothing could be recovered" : undefined;

@@ -4,12 +4,13 @@
  */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { Style } from "../colour.ts";
-import { refuseOthers, sizeArgument, UsageError } from "../options.ts";
-import { describeError, ReaderGone } from "../output.ts";
+import { CHANNEL, type FileRequest, fileRequest, OFFSET, SNAPSHOT } from "../file_options.ts";
+import { type FileWork, fileWork } from "../file_work.ts";
+import { UsageError } from "../options.ts";
 import type { CommandModule, Context } from "../program.ts";
 
 /** What is asked. */
-export interface WhyRequest {
+export interface WhyRequest extends FileRequest {
   /** What QEMU or libvirt said; absent: `qemu` is to say it. */
   readonly error?: string;
   /** A program that is to load the file. */
@@ -18,14 +19,6 @@ export interface WhyRequest {
   readonly args?: readonly string[];
   /** Longest time for that, in seconds. */
   readonly timeout?: number;
-  /** Further channels of the migration. */
-  readonly channels?: readonly string[];
-  /** Where in the file the stream begins: a size. */
-  readonly offset?: string;
-  /** Internal snapshot of a qcow2 image. */
-  readonly snapshot?: string;
-  /** Modules of plugins. */
-  readonly plugins?: readonly string[];
 }
 
 /** What came out. */
@@ -39,7 +32,7 @@ export interface Explained {
 }
 
 /** Explains a failure. */
-export type Why = (path: string, request: WhyRequest) => Promise<Explained>;
+export type Why = (path: string, request: WhyRequest, work: FileWork) => Promise<Explained>;
 
 /** Most of standard input that is read, in bytes. */
 const INPUT_LIMIT = 1 << 20;
@@ -63,28 +56,18 @@ export const whyCommand: CommandModule = (root, context) => {
     .option("--error <text>", "what QEMU or libvirt said (default: standard input)")
     .option("--qemu <program>", "let this QEMU load the file, and explain what it says")
     .option("--timeout <seconds>", "give that QEMU so long (default 60)", secondsArgument)
-    .option("--channel <file>", "a further channel of the migration; repeatable", (file, before: string[] = []) => [
-      ...before,
-      file,
-    ])
-    .option("--snapshot <name>", "internal snapshot of a qcow2 image, by name or id")
-    .option("--offset <bytes>", "where in the file the stream begins", sizeArgument)
+    .option(...CHANNEL)
+    .option(...SNAPSHOT)
+    .option(...OFFSET)
     .addHelpText("after", DETAILS)
-    .action(async (file, args, { channel, ...options }) => {
-      refuseOthers(root, "why");
+    .action(async (file, args, options) => {
       if (options.error !== undefined && options.qemu !== undefined) {
         throw new UsageError("option '--error' cannot be used with option '--qemu'");
       }
       if (args.length > 0 && options.qemu === undefined) throw new UsageError("arguments of a QEMU without --qemu");
       if (file === "-") throw new UsageError("the saved guest has to be a file");
-      try {
-        await why(file, { ...options, args, channels: channel, plugins: root.opts().plugin }, context);
-      } catch (error) {
-        if (error instanceof ReaderGone) throw error;
-        const failure = describeError(error, root.opts().verbose ?? false);
-        context.output.err(`miglab: ${failure.includes("'") ? "" : `${file}: `}${failure}\n`);
-        context.finish(1);
-      }
+      const request = { ...fileRequest(options, context), args };
+      await fileWork(root, context, "why", file, (work) => why(file, request, work, context));
     });
 };
 
@@ -94,19 +77,25 @@ function secondsArgument(text: string): number {
   return seconds;
 }
 
-async function why(file: string, request: WhyRequest, context: Context): Promise<void> {
+async function why(file: string, request: WhyRequest, work: FileWork, context: Context): Promise<void> {
   const { output, tools } = context;
-  const error = request.qemu === undefined ? request.error ?? await standardInput() : undefined;
-  const explained = await tools.why(file, { ...request, ...(error !== undefined ? { error } : {}) });
+  const error = request.qemu === undefined ? request.error ?? await standardInput(context) : undefined;
+  const { report, text, known } = await tools.why(
+    file,
+    { ...request, ...(error !== undefined ? { error } : {}) },
+    work,
+  );
+  work.hide();
   output.out(
     context.options().json
-      ? JSON.stringify(explained.report, undefined, Deno.stdout.isTerminal() ? 2 : undefined) + "\n"
-      : explained.text(context.style()),
+      ? JSON.stringify(report, undefined, Deno.stdout.isTerminal() ? 2 : undefined) + "\n"
+      : text(context.style()),
   );
-  if (!explained.known) context.finish(1);
+  if (!known) context.finish(1, `nothing is known of what ${file} was refused for`);
 }
 
-async function standardInput(): Promise<string> {
+async function standardInput({ onLine }: Context): Promise<string> {
+  if (onLine) throw new UsageError("what did it say? --error TEXT or --qemu PROGRAM");
   if (Deno.stdin.isTerminal()) throw new UsageError("what did it say? --error TEXT, --qemu PROGRAM, or standard input");
   const decoder = new TextDecoder();
   let text = "";

@@ -1,0 +1,32 @@
+/**
+ * A migration that went over several channels, as one stream: for those who load a guest from one channel.
+ * @module
+ */
+import * as fs from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileSource } from "../containers/file_source.ts";
+import type { FoundStream } from "../containers/find_stream.ts";
+import { openImage, type OpenImageOptions } from "../containers/image.ts";
+import { convertImage } from "./convert.ts";
+
+/**
+ * Write the guest once more, into a temporary file without a name that goes away when it is closed.
+ * @param path    file of the main channel
+ * @param options with the other channels
+ * @throws {TransportError} when a file cannot be opened
+ * @throws {StreamError} {CommandError} when they are no channels of one migration, or one is missing
+ */
+export async function joinChannels(path: string, options: OpenImageOptions): Promise<FoundStream> {
+  const directory = fs.mkdtempSync(join(tmpdir(), "miglab-"));
+  try {
+    await using image = await openImage(path, options);
+    if (image.fault) throw image.fault;
+    const file = join(directory, "joined");
+    await convertImage(image, file, "mapped-ram");
+    const source = fileSource(file);
+    return { source, problem: () => undefined, close: () => source.close() };
+  } finally {
+    fs.rmSync(directory, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * Saved guests as the command line names them.
+ * @module
+ */
+import type { Image } from "../containers/image.ts";
+import type { FileRequest } from "../repl/file_options.ts";
+import type { FileWork } from "../repl/file_work.ts";
+import { sizeOf, tablesWith } from "./words.ts";
+
+/** Where in a file, and in which files beside it, the guest is; and who is told how far it is. */
+export async function placeOf({ offset, channels, plugins, snapshot }: FileRequest, work: FileWork) {
+  return {
+    offset: await sizeOf(offset) ?? 0,
+    ...(channels !== undefined ? { channels } : {}),
+    ...(snapshot !== undefined ? { snapshot } : {}),
+    tables: await tablesWith(plugins),
+    onProgress: work.onRead,
+  };
+}
+
+/** Open one for a single pass; "-" is standard input. */
+export async function openPass(path: string, request: FileRequest, work: FileWork): Promise<Image> {
+  const { openImage } = await import("../containers/image.ts");
+  return await openImage(path, await placeOf(request, work));
+}
+
+/** Open one whose pages are wanted in another order than they come: a pipe is kept in a temporary file. */
+export async function openFile(path: string, request: FileRequest, work: FileWork): Promise<Image> {
+  const [{ openImage }, { fileSource }, { spool }] = await Promise.all([
+    import("../containers/image.ts"),
+    import("../containers/file_source.ts"),
+    import("../containers/sources.ts"),
+  ]);
+  return await openImage(path === "-" ? await spool(fileSource("-")) : path, await placeOf(request, work));
+}
+
+/** Whether something a stream can be found in begins there. */
+export async function isStreamAt(path: string, offset: number): Promise<boolean> {
+  const [{ fileSource }, { detectContent, holdsStream, DETECT_BYTES }] = await Promise.all([
+    import("../containers/file_source.ts"),
+    import("../containers/magic.ts"),
+  ]);
+  const file = fileSource(path);
+  try {
+    const head = new Uint8Array(DETECT_BYTES);
+    return holdsStream(detectContent(head.subarray(0, file.readAt?.(head, offset) ?? 0)));
+  } finally {
+    file.close();
+  }
+}

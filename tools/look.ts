@@ -1,0 +1,136 @@
+/**
+ * Reports that say what is in saved guests: inspect, explain, verify, why, diff.
+ * @module
+ */
+import type { Diff } from "../repl/commands/diff.ts";
+import type { Explain, ExplainedLine, ExplainRequest } from "../repl/commands/explain.ts";
+import type { Inspect } from "../repl/commands/inspect.ts";
+import type { Verify } from "../repl/commands/verify.ts";
+import type { Why } from "../repl/commands/why.ts";
+import type { FileWork } from "../repl/file_work.ts";
+import { openFile, openPass, placeOf } from "./files.ts";
+import { sizeOf } from "./words.ts";
+
+/** What a saved guest holds. */
+export const inspect: Inspect = async (path, request, work) => {
+  const { sections, hash, pages, device } = request;
+  const [{ inspectImage }, page, detail] = await Promise.all([
+    import("../reports/inspect.ts"),
+    import("../reports/inspect_text.ts"),
+    import("../reports/inspect_detail.ts"),
+  ]);
+  const image = await openPass(path, request, work);
+  try {
+    const report = await inspectImage(image, { hash, pages, device, onProgress: work.onRead });
+    return {
+      report,
+      text(style, width) {
+        if (device !== undefined) return detail.devicesText(report);
+        const text = page.inspectText(image, report, { style, width });
+        return sections ? `${text}\n${detail.sectionsText(report)}` : text;
+      },
+      [Symbol.asyncDispose]: () => image[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await image[Symbol.asyncDispose]();
+    throw error;
+  }
+};
+
+/** Every byte named. */
+export const explain: Explain = async function* (path, request, work) {
+  const { at, address, pages, limit, section } = request;
+  const [{ explainImage }, { explainJson, explainText }, { parsePlace }] = await Promise.all([
+    import("../reports/explain.ts"),
+    import("../reports/explain_text.ts"),
+    import("../reports/place.ts"),
+  ]);
+  const place = address !== undefined
+    ? await physicalPlace(path, address, request, work)
+    : at === undefined
+    ? undefined
+    : parsePlace(at);
+  if (address !== undefined && place === undefined) return `no RAM block is known to be at guest-physical ${address}`;
+  const page = typeof place === "object" ? place : undefined;
+  const { channels: _, ...where } = await placeOf(request, work);
+  let fault: Error | undefined;
+  let lines = 0;
+  for await (
+    const line of explainImage(path, {
+      limit,
+      section,
+      ...where,
+      ...(typeof place === "number" ? { at: place } : {}),
+      ...(page ? { page } : {}),
+      pages: pages ? "each" : "runs",
+      onFault: (error) => fault = error,
+    })
+  ) {
+    lines++;
+    yield { json: explainJson(line), text: (style) => explainText(line, style) } satisfies ExplainedLine;
+  }
+  if (page && lines === 0) {
+    return `nothing holds page 0x${page.offset.toString(16)} of ${page.block}: it counts as zero`;
+  }
+  return fault?.message;
+};
+
+async function physicalPlace(path: string, address: string, request: ExplainRequest, work: FileWork) {
+  const { resolvePhysical } = await import("../reports/place.ts");
+  await using image = await openPass(path, request, work);
+  return resolvePhysical(image, (await sizeOf(address))!);
+}
+
+/** Every invariant. */
+export const verify: Verify = async (path, request, work) => {
+  const { returnPath, against } = request;
+  const [{ verifyImage }, { verifyText }] = await Promise.all([
+    import("../reports/verify.ts"),
+    import("../reports/verify_text.ts"),
+  ]);
+  const report = await verifyImage(path, { ...await placeOf(request, work), returnPath, against });
+  return { report, text: (style) => verifyText(path === "-" ? "standard input" : path, report, style) };
+};
+
+/** What a failed load points at. */
+export const why: Why = async (path, request, work) => {
+  const { error, qemu, args = [], timeout } = request;
+  const [{ whyFailed }, { whyText }] = await Promise.all([
+    import("../reports/why.ts"),
+    import("../reports/why_text.ts"),
+  ]);
+  const where = await placeOf(request, work);
+  let said = error ?? "";
+  if (qemu !== undefined) {
+    const { runIncoming } = await import("../reports/why_run.ts");
+    const limit = timeout === undefined ? {} : { timeoutMs: timeout * 1000 };
+    const result = await runIncoming(qemu, path, { args, offset: where.offset, ...limit });
+    said = result.said;
+    if (result.loaded) return { report: { loaded: true, said }, known: true, text: () => `${said}It loads.\n` };
+  }
+  const report = await whyFailed(path, said, where);
+  const text = qemu === undefined ? "" : said.trimEnd() + "\n\n";
+  return {
+    report: qemu === undefined ? report : { loaded: false, said, ...report },
+    known: report.findings.length > 0,
+    text: (style) => text + whyText(report, style),
+  };
+};
+
+/** What differs between two. */
+export const diff: Diff = async (a, b, request, work) => {
+  const [{ diffImages }, { diffText }] = await Promise.all([
+    import("../reports/diff.ts"),
+    import("../reports/diff_text.ts"),
+  ]);
+  const { ignore, ram, offsetA, offsetB, plugins } = request;
+  await using left = await openFile(a, { offset: offsetA, plugins }, work);
+  await using right = await openFile(b, { offset: offsetB, plugins }, work);
+  const report = await diffImages(left, right, {
+    ignore,
+    withoutRam: !ram,
+    onProgress: work.onProgress,
+    signal: work.signal,
+  });
+  return { report, text: () => diffText(report) };
+};
