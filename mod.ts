@@ -236,6 +236,7 @@ export type {
   OpenImageOptions,
 } from "./containers/image.ts";
 export { ImageDevice } from "./containers/image.ts";
+export { type CoreNote, type ElfCore, type ImageRam, MEMORY_BLOCK, type MemorySegment } from "./containers/image.ts";
 export type { ImageChannel } from "./containers/further_channels.ts";
 export type { LibvirtFormat, LibvirtSave } from "./containers/libvirt.ts";
 export type { Compression } from "./containers/magic.ts";
@@ -251,6 +252,8 @@ export type { DeviceDescription, FieldDescription, VmDescription, Vmsd } from ".
 export type { InspectBlock, InspectDevice, InspectSnapshot } from "./reports/inspect.ts";
 export type { InspectStyle } from "./reports/inspect_text.ts";
 export { inspectImage, type InspectOptions, type InspectReport } from "./reports/inspect.ts";
+export type { InspectCore } from "./reports/inspect_core.ts";
+export { coreCpus, type NoteOrigin, type Registers } from "./reports/core_cpu.ts";
 export { inspectText, type InspectTextOptions } from "./reports/inspect_text.ts";
 export {
   conversionProblems,

@@ -1,6 +1,6 @@
 /**
  * A saved guest as a value, whatever file it is in: what stream it is, its RAM blocks with pages by (block, offset), its
- * sections and devices.
+ * sections and devices. An ELF core and a raw image are memory alone.
  *
  *     await using image = await openImage("/tmp/vm.sav");
  *     image.stream.machine, image.ram.blocks, await image.ram.readPage("pc.ram", 0x7c000), image.devices[0].fields
@@ -16,9 +16,12 @@ import type { VmDescription } from "../stream/vmdesc.ts";
 import { type FileSource, fileSource } from "./file_source.ts";
 import { FurtherChannels, type ImageChannel } from "./further_channels.ts";
 import { ImageDevice } from "./image_device.ts";
+import type { ElfCore } from "./elf_core.ts";
+import type { ImageRam } from "./image_ram.ts";
 import type { LibvirtSave } from "./libvirt.ts";
 import { locate, type Located } from "./locate.ts";
 import type { Compression } from "./magic.ts";
+import { isMemoryAlone, openMemory } from "./memory_image.ts";
 import type { Qcow2Snapshot } from "./qcow2.ts";
 import { StoredRam } from "./stored_ram.ts";
 import {
@@ -31,11 +34,13 @@ import {
 
 export { ImageDevice } from "./image_device.ts";
 export type { ImageChannel } from "./further_channels.ts";
+export type { ElfCore, MemorySegment } from "./elf_core.ts";
+export type { CoreNote } from "./elf_note.ts";
+export { type ImageBlock, type ImageRam, MEMORY_BLOCK } from "./image_ram.ts";
 export type { LibvirtSave } from "./libvirt.ts";
 export type { Compression } from "./magic.ts";
 export type { Qcow2Snapshot } from "./qcow2.ts";
 export { StoredRam } from "./stored_ram.ts";
-export type { ImageBlock } from "./stored_ram.ts";
 export type { ImageCommand, ImageSection, ImageWarning } from "./stream_index.ts";
 
 /** How to open. */
@@ -44,6 +49,8 @@ export interface OpenImageOptions {
   readonly offset?: number;
   /** Internal snapshot of a qcow2 image, by name or id. Default: the one taken last that has VM state. */
   readonly snapshot?: string;
+  /** Take a file whose content tells nothing for raw memory: byte N is guest-physical address N. */
+  readonly raw?: boolean;
   /** Further channels of a multifd or postcopy-preempt migration. */
   readonly channels?: readonly (string | Uint8Array | ByteSource)[];
   /** Codecs of plugins: XBZRLE deltas, sections with bodies of their own. */
@@ -75,7 +82,7 @@ export interface ImageStream {
 /** A saved guest. */
 export interface Image extends AsyncDisposable {
   /** What kind of file it is, whatever it is packed with. */
-  readonly format: "qemu-stream" | "libvirt-save" | "qcow2";
+  readonly format: "qemu-stream" | "libvirt-save" | "qcow2" | "elf-core" | "raw";
   /** As it was opened; undefined for bytes and sources. */
   readonly path: string | undefined;
   /** Size of the file; on a pipe what was read. */
@@ -95,10 +102,12 @@ export interface Image extends AsyncDisposable {
   readonly snapshots?: readonly Qcow2Snapshot[];
   /** The one that was opened. */
   readonly snapshot?: Qcow2Snapshot;
-  /** What the stream says of itself. */
+  /** What an ELF core says of itself. */
+  readonly core?: ElfCore;
+  /** What the stream says of itself; of memory alone only `complete` and `warnings`. */
   readonly stream: ImageStream;
   /** Blocks and their pages. */
-  readonly ram: StoredRam;
+  readonly ram: ImageRam;
   /** In stream order. */
   readonly sections: readonly ImageSection[];
   /** FULL sections, in stream order. */
@@ -151,9 +160,14 @@ export async function openImage(
     const { tables = {}, onProgress, snapshot } = options;
     if (options.channels?.length) channels = new FurtherChannels(options.channels, tables);
     await channels?.identify();
-    found = await locate(source, { offset: start, ...(snapshot !== undefined ? { snapshot } : {}) });
-    const index = await indexStream(found.source, { tables, channels, onProgress });
+    const where = { offset: start, ...(snapshot !== undefined ? { snapshot } : {}) };
+    found = await locate(source, { ...where, memory: options.raw ? "raw" : "elf-core" });
     const path = typeof input === "string" && input !== "-" ? input : undefined;
+    if (isMemoryAlone(found)) {
+      channels?.close();
+      return await openMemory(found, { path, bytes: source.size?.(), file });
+    }
+    const index = await indexStream(found.source, { tables, channels, onProgress });
     return new StreamImage(found, index, tables, { path, bytes: source.size?.(), file }, channels);
   } catch (error) {
     channels?.close();

@@ -3,6 +3,7 @@
  *
  *     file -> [gzip bzip2 xz lzop zstd] -> [libvirt header -> [compression]] -> stream
  *                                          [qcow2 -> VM state of an internal snapshot]
+ *                                          [ELF core, raw memory: no stream, and only where memory is wanted]
  *
  * Offsets of a stream that was packed count its unpacked bytes.
  * @module
@@ -10,7 +11,7 @@
 import type { ByteSource } from "../stream/channel.ts";
 import { UnsupportedError } from "../stream/errors.ts";
 import { LIBVIRT_HEADER_BYTES, type LibvirtSave, readLibvirtSave } from "./libvirt.ts";
-import { type Compression, DETECT_BYTES, detectContent, isCompression } from "./magic.ts";
+import { type Compression, type Content, DETECT_BYTES, detectContent, isCompression } from "./magic.ts";
 import { openQcow2, type Qcow2Snapshot } from "./qcow2.ts";
 import { peek, startAt } from "./sources.ts";
 import { unpack, type UnpackedSource } from "./unpack.ts";
@@ -21,7 +22,7 @@ const DEPTH_LIMIT = 4;
 /** A stream that was found in a file. */
 export interface Located {
   /** Of the outermost container that is more than a compression. */
-  readonly format: "qemu-stream" | "libvirt-save" | "qcow2";
+  readonly format: "qemu-stream" | "libvirt-save" | "qcow2" | "elf-core" | "raw";
   /** Stands where the stream begins. */
   readonly source: ByteSource;
   /** Where the stream, packed or not, begins in its container. */
@@ -49,6 +50,8 @@ export interface LocateOptions {
   readonly offset: number;
   /** Name or id of an internal snapshot. */
   readonly snapshot?: string;
+  /** What is memory alone is wanted too: ELF cores; "raw": and whatever is not known. */
+  readonly memory?: "elf-core" | "raw";
 }
 
 /**
@@ -60,6 +63,7 @@ export async function locate(file: ByteSource, options: LocateOptions): Promise<
   const compressions: Compression[] = [];
   const warnings: string[] = [];
   let libvirt: LibvirtSave | undefined;
+  let memory: "elf-core" | "raw" | undefined;
   let source = await startAt(file, options.offset);
   let streamOffset = options.offset;
   let reopen = file.readAt ? () => startAt(file, options.offset) : undefined;
@@ -114,9 +118,12 @@ export async function locate(file: ByteSource, options: LocateOptions): Promise<
           problem: () => undefined,
           close,
         };
+      } else if (!libvirt && isWanted(content, options.memory)) {
+        memory = content === "elf-core" ? content : "raw";
+        break;
       } else {
         // the decoder says best what is wrong with bytes that look like nothing
-        if (content in FOREIGN) unsupported(source, FOREIGN[content]);
+        if (content in FOREIGN) unsupported(source, FOREIGN[content], options.memory !== undefined);
         break;
       }
     }
@@ -125,7 +132,7 @@ export async function locate(file: ByteSource, options: LocateOptions): Promise<
     throw error;
   }
   return {
-    format: libvirt ? "libvirt-save" : "qemu-stream",
+    format: memory ?? (libvirt ? "libvirt-save" : "qemu-stream"),
     source,
     streamOffset,
     compressions,
@@ -137,20 +144,27 @@ export async function locate(file: ByteSource, options: LocateOptions): Promise<
   };
 }
 
+function isWanted(content: Content, memory: LocateOptions["memory"]): boolean {
+  return memory !== undefined && (content === "elf-core" || (memory === "raw" && content === "unknown"));
+}
+
 /** What is known, but holds no stream that can be reached. */
 const FOREIGN: Readonly<Record<string, string>> = {
-  "kdump": "a compressed kdump: no migration stream is in it",
+  "kdump": "a kdump-compressed file (makedumpfile): its pages are packed one by one",
+  "windows-dump": "a Windows crash dump (win-dmp)",
   "elf-core": "an ELF core: no migration stream is in it",
   "qcow2": "a qcow2 image on a pipe",
   "libvirt-save": "a save image inside a save image",
 };
 
-function unsupported(source: ByteSource, found: string): never {
+function unsupported(source: ByteSource, found: string, memory: boolean): never {
   throw new UnsupportedError("Cannot open", {
     channel: source.name,
     offset: source.start ?? 0,
     found,
-    expected: "a migration stream, a libvirt save image or a qcow2 image with a snapshot",
+    expected: `a migration stream, a libvirt save image${
+      memory ? ", an ELF core" : ""
+    } or a qcow2 image with a snapshot`,
     feature: "containers",
   });
 }

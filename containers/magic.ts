@@ -5,6 +5,8 @@
  *     LibvirtQemudSave / ...Part      libvirt save image
  *     51 46 49 fb                     qcow2
  *     7f 45 4c 46, e_type 4           ELF core
+ *     KDUMP   , makedumpfile          kdump-compressed, also flattened
+ *     PAGEDU64, PAGEDUMP              Windows crash dump
  *     1f 8b  42 5a 68  fd 37 7a 58 5a 00  89 4c 5a 4f 00  28 b5 2f fd     gzip, bzip2, xz, lzop, zstd
  *
  * @module
@@ -20,6 +22,7 @@ export type Content =
   | "qcow2"
   | "elf-core"
   | "kdump"
+  | "windows-dump"
   | "empty"
   | "unknown"
   | Compression;
@@ -39,6 +42,8 @@ const MAGICS: readonly (readonly [Content, string])[] = [
   ["zstd", "\x28\xb5\x2f\xfd"],
   ["kdump", "KDUMP   "],
   ["kdump", "makedumpfile\0"],
+  ["windows-dump", "PAGEDU64"],
+  ["windows-dump", "PAGEDUMP"],
 ];
 
 /** Name what begins with these bytes. */

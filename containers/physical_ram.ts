@@ -9,6 +9,8 @@ import type { DeviceSection, PhysicalRange } from "../guest/guest.ts";
 import { GuestMemory, type RamBlockSpec } from "../guest/memory.ts";
 import { physicalMapFor } from "../guest/physical.ts";
 import type { Image } from "./image.ts";
+import { MEMORY_BLOCK } from "./image_ram.ts";
+import { isMemoryAlone } from "./memory_image.ts";
 
 /** More RAM than this is a stream's mistake: 16 TiB. */
 const RAM_LIMIT = 2 ** 44;
@@ -20,6 +22,7 @@ const HOST_BRIDGE = /^0000:00:00\.0\/(I440FX|mch)$/;
  * @returns undefined when it is not known where this machine has its RAM
  */
 export function physicalRanges(image: Image): readonly PhysicalRange[] | undefined {
+  if (isMemoryAlone(image)) return ownRanges(image);
   if (image.ram.totalBytes > RAM_LIMIT) return undefined;
   const specs = image.ram.blocks.map(({ id, bytes, address }): RamBlockSpec => ({
     idstr: id,
@@ -34,6 +37,14 @@ export function physicalRanges(image: Image): readonly PhysicalRange[] | undefin
     body: device.body(),
   }));
   return physicalMapFor(image.stream.machine ?? "", new GuestMemory(specs), bridges);
+}
+
+/** Memory alone says itself where it is. */
+function ownRanges({ core, ram }: Image): PhysicalRange[] {
+  const segments = core?.segments ?? [{ address: 0, length: ram.totalBytes }];
+  return segments.map(({ address, length }) => {
+    return { base: address, length, idstr: MEMORY_BLOCK, blockOffset: address };
+  });
 }
 
 /**

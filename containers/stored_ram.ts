@@ -13,6 +13,7 @@ import { hex, MemoryFaultError, StreamError, TruncatedStreamError, UnsupportedEr
 import { countBits, nextBit } from "../stream/mapped_ram.ts";
 import type { Tables } from "../stream/tables.ts";
 import type { FileSource } from "./file_source.ts";
+import type { ImageBlock, ImageRam } from "./image_ram.ts";
 import { spool } from "./sources.ts";
 import type { IndexedBlock, StreamIndex } from "./stream_index.ts";
 
@@ -21,32 +22,8 @@ const SPAN = 1 << 20;
 /** Most bytes between two pages that are read over: a record's head with its block name. */
 const GAP = 512;
 
-/** A RAM block in a file. */
-export interface ImageBlock {
-  /** QEMU's name: "pc.ram". May hold "/" and "@". */
-  readonly id: string;
-  /** Used length. */
-  readonly bytes: number;
-  /** Bytes of a target page, the unit of the counts. */
-  readonly pageBytes: number;
-  /** Pages last sent as data (mapped-ram: bit set). */
-  readonly normalPages: number;
-  /** The others: zero, or never sent. */
-  readonly zeroPages: number;
-  /** Those of `zeroPages` that were never sent at all. */
-  readonly missingPages: number;
-  /** mapped-ram: where page 0 lies in the file. */
-  readonly pagesOffset?: number;
-  /** mapped-ram: where the bitmap lies in the file. */
-  readonly bitmapOffset?: number;
-  /** Host page size, where the stream says it: blocks on huge pages when postcopy was advised. */
-  readonly hostPageBytes?: number;
-  /** Guest-physical address, where the stream says it (x-ignore-shared). */
-  readonly address?: bigint;
-}
-
 /** Pages of all blocks. */
-export class StoredRam {
+export class StoredRam implements ImageRam {
   /** Bytes of a target page. */
   readonly pageBytes: number;
   /** Bytes of all blocks together. */

@@ -16,11 +16,12 @@
 import { Breath, type LongWork } from "../containers/breath.ts";
 import type { Image } from "../containers/image.ts";
 import { encodeLibvirtFront } from "../containers/libvirt_writer.ts";
+import { isMemoryAlone } from "../containers/memory_image.ts";
 import { createOutput, type OutputFile } from "../containers/output_file.ts";
 import { physicalRanges } from "../containers/physical_ram.ts";
 import { readGlobalState } from "../guest/global_state.ts";
 import { type StreamFormat, writeStream } from "./convert_stream.ts";
-import { mapProblems, writeCore } from "./elf.ts";
+import { machineProblems, mapProblems, writeCore } from "./elf.ts";
 import { RamCopy } from "./ram_copy.ts";
 import { ramProblems, refuse, streamProblems } from "./readable.ts";
 
@@ -89,8 +90,10 @@ export function conversionProblems(image: Image, format: ConvertFormat, options:
   const { offset = 0, xml } = options;
   if (format === "raw" || format === "elf") {
     const misplaced = offset !== 0 ? [`${format} has no place for an offset`] : [];
-    return [...ramProblems(image), ...(image.ram.blocks.length ? mapProblems(image) : []), ...misplaced];
+    const unknown = format === "elf" ? machineProblems(image) : [];
+    return [...ramProblems(image), ...(image.ram.blocks.length ? mapProblems(image) : []), ...unknown, ...misplaced];
   }
+  if (isMemoryAlone(image)) return ["it is memory alone: a stream needs the devices too"];
   const problems = [...streamProblems(image), ...carriedProblems(image, streamFormat(format))];
   if (format.startsWith("libvirt")) {
     if (offset !== 0) problems.push("a libvirt image begins where its file does");

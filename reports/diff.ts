@@ -5,11 +5,14 @@
  *
  * How RAM travels is not a difference: a mapped-ram file and a plain stream of the same guest are equal, and so are a stream
  * that sends a page twice and one that sends it once.
+ * Memory alone, an ELF core or a raw image, is compared as memory; see diff_memory.ts.
  * @module
  */
 import type { LongWork } from "../containers/breath.ts";
 import type { Image } from "../containers/image.ts";
+import { isMemoryAlone } from "../containers/memory_image.ts";
 import { type DeviceDifference, diffDevices } from "./diff_devices.ts";
+import { diffMemory } from "./diff_memory.ts";
 import { type BlockDifference, diffRam } from "./diff_ram.ts";
 import { type Ignore, ignorePatterns } from "./field_pattern.ts";
 import { uuidText } from "./inspect.ts";
@@ -27,6 +30,8 @@ export interface DiffOptions extends LongWork {
   readonly ignore?: readonly string[];
   /** Leave RAM's content alone; its blocks and their lengths are still compared. */
   readonly withoutRam?: boolean;
+  /** RAM block of a stream that a raw image is compared with. Default: the one of its size. */
+  readonly block?: string;
 }
 
 /** A line of the configuration that is not the same. */
@@ -57,6 +62,11 @@ export interface DiffReport {
  */
 export async function diffImages(a: Image, b: Image, options: DiffOptions = {}): Promise<DiffReport> {
   const ignore = ignorePatterns(options.ignore ?? []);
+  if (isMemoryAlone(a) || isMemoryAlone(b) || options.block !== undefined) {
+    await prepare(a, b);
+    const { devices, ram } = await diffMemory(a, b, ignore, options);
+    return { equal: !devices.length && !ram.length, configuration: [], devices, ram };
+  }
   const configuration = diffConfiguration(a, b, ignore);
   const devices = diffDevices(a, b, ignore);
   const ram = options.withoutRam ? diffBlocks(a, b, ignore) : await comparePages(a, b, ignore, options);
@@ -82,13 +92,18 @@ function describe({ stream, complete }: Image): Record<string, ConfigurationDiff
 }
 
 async function comparePages(a: Image, b: Image, ignore: Ignore, work: LongWork): Promise<BlockDifference[]> {
+  await prepare(a, b);
+  return await diffRam(a, b, ignore, work);
+}
+
+/** RAM of both can be read. */
+async function prepare(a: Image, b: Image): Promise<void> {
   for (const image of [a, b]) {
     await image.ram.prepare();
     // shared memory that is in neither file, and pages a stop left out, are the same to both
     const problems = ramProblems(image).filter((each) => each.includes("multifd") || each.includes("pipe"));
     refuse(`compare RAM of ${image.path ?? "standard input"}`, problems);
   }
-  return await diffRam(a, b, ignore, work);
 }
 
 /** Blocks by name and length alone. */

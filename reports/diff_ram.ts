@@ -4,7 +4,7 @@
  */
 import { Buffer } from "node:buffer";
 import { Breath, type LongWork } from "../containers/breath.ts";
-import type { Image, ImageBlock, StoredRam } from "../containers/image.ts";
+import type { Image, ImageBlock, ImageRam } from "../containers/image.ts";
 import type { Ignore } from "./field_pattern.ts";
 
 /** Bytes read at once. */
@@ -35,6 +35,10 @@ export interface BlockDifference {
   readonly bytes?: readonly [a: number, b: number];
   /** Bytes of a page. */
   readonly pageBytes: number;
+  /** Guest-physical memory: runs of pages only the first has. They are not among those that changed. */
+  readonly onlyA?: readonly (readonly [first: number, count: number])[];
+  /** As `onlyA`, of the second. */
+  readonly onlyB?: readonly (readonly [first: number, count: number])[];
 }
 
 /** Compare all blocks. RAM of both must be readable. */
@@ -61,7 +65,8 @@ export async function diffRam(a: Image, b: Image, ignore: Ignore, work: LongWork
   return differences;
 }
 
-class PageComparison {
+/** Compares blocks of two images page by page. */
+export class PageComparison {
   readonly #left = Buffer.alloc(STEP);
   readonly #right = Buffer.alloc(STEP);
   #ranges: [number, number][] = [];
@@ -71,11 +76,19 @@ class PageComparison {
   #filled = 0;
   #emptied = 0;
 
-  constructor(readonly a: StoredRam, readonly b: StoredRam, readonly breath: Breath) {}
+  constructor(readonly a: ImageRam, readonly b: ImageRam, readonly breath: Breath) {}
 
-  async compare(one: ImageBlock, two: ImageBlock): Promise<BlockDifference | undefined> {
+  /**
+   * Compare two blocks up to the end of the shorter one.
+   * @param ranges to look at, [from, to) in bytes, on bounds of pages. Default: all
+   * @returns undefined when nothing differs
+   */
+  async compare(
+    one: ImageBlock,
+    two: ImageBlock,
+    ranges: readonly (readonly [from: number, to: number])[] = [[0, Math.min(one.bytes, two.bytes)]],
+  ): Promise<BlockDifference | undefined> {
     const pageBytes = Math.min(one.pageBytes, two.pageBytes);
-    const length = Math.min(one.bytes, two.bytes);
     this.#ranges = [];
     this.#last = -1;
     this.#unlisted =
@@ -83,24 +96,7 @@ class PageComparison {
       this.#filled =
       this.#emptied =
         0;
-    for (let at = 0; at < length;) {
-      const runA = this.a.run(one, at), runB = this.b.run(two, at);
-      const end = Math.min(at + Math.abs(runA), at + Math.abs(runB), length);
-      if (runA < 0 && runB < 0) {
-        const pause = this.breath.taken(end - at);
-        at = end;
-        if (pause) await pause;
-      }
-      while (at < end) {
-        const n = Math.min(STEP, end - at);
-        const left = this.#bytes(this.a, one, runA, at, this.#left, n);
-        const right = this.#bytes(this.b, two, runB, at, this.#right, n);
-        if (left.compare(right, 0, n, 0, n) !== 0) this.#pages(at, n, pageBytes);
-        at += n;
-        const pause = this.breath.taken(n);
-        if (pause) await pause;
-      }
-    }
+    for (const [from, to] of ranges) await this.#range(one, two, from, to, pageBytes);
     if (this.#changed === 0 && one.bytes === two.bytes) return undefined;
     return {
       block: one.id,
@@ -116,7 +112,28 @@ class PageComparison {
     };
   }
 
-  #bytes(ram: StoredRam, block: ImageBlock, run: number, at: number, buffer: Buffer, n: number): Buffer {
+  async #range(one: ImageBlock, two: ImageBlock, from: number, to: number, pageBytes: number): Promise<void> {
+    for (let at = from; at < to;) {
+      const runA = this.a.run(one, at), runB = this.b.run(two, at);
+      const end = Math.min(at + Math.abs(runA), at + Math.abs(runB), to);
+      if (runA < 0 && runB < 0) {
+        const pause = this.breath.taken(end - at);
+        at = end;
+        if (pause) await pause;
+      }
+      while (at < end) {
+        const n = Math.min(STEP, end - at);
+        const left = this.#bytes(this.a, one, runA, at, this.#left, n);
+        const right = this.#bytes(this.b, two, runB, at, this.#right, n);
+        if (left.compare(right, 0, n, 0, n) !== 0) this.#pages(at, n, pageBytes);
+        at += n;
+        const pause = this.breath.taken(n);
+        if (pause) await pause;
+      }
+    }
+  }
+
+  #bytes(ram: ImageRam, block: ImageBlock, run: number, at: number, buffer: Buffer, n: number): Buffer {
     if (run < 0) buffer.fill(0, 0, n);
     else ram.readRange(block, at, n === STEP ? buffer : buffer.subarray(0, n));
     return buffer;

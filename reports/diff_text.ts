@@ -60,13 +60,21 @@ function blockLine(difference: BlockDifference): string {
     return `RAM block ${id}  only in the ${change === "added" ? "second" : "first"}`;
   }
   const length = bytes ? `${bytes[0]} | ${bytes[1]} bytes` : "";
-  if (changedPages === 0) return `RAM block ${id}  ${length}`;
+  const alone = [[difference.onlyA, "first"], [difference.onlyB, "second"]] as const;
+  const only = alone.filter(([list]) => list?.length)
+    .map(([list, side]) => `${someRanges(list!, 0, difference.pageBytes)} only in the ${side}`);
+  if (changedPages === 0) return `RAM block ${id}  ${[length, ...only].filter(Boolean).join(", ")}`;
   const kinds = [[filled, "filled"], [emptied, "emptied"], [rewritten, "rewritten"]]
     .filter(([count]) => count !== 0).map(([count, word]) => `${count} ${word}`).join(", ");
-  const shown = ranges.slice(0, SHOWN).map((range) => rangeText(range, difference.pageBytes)).join(", ");
-  const more = ranges.length + unlistedRanges - SHOWN;
-  return `RAM block ${id}  ${length ? length + ", " : ""}${changedPages} pages differ (${kinds}): ${shown}` +
-    (more > 0 ? ` and ${more} more ranges` : "");
+  const where = someRanges(ranges, unlistedRanges, difference.pageBytes);
+  const changed = `${changedPages} pages differ (${kinds}): ${where}`;
+  return `RAM block ${id}  ${[length, changed, ...only].filter(Boolean).join(", ")}`;
+}
+
+function someRanges(ranges: readonly (readonly [number, number])[], unlisted: number, pageBytes: number): string {
+  const shown = ranges.slice(0, SHOWN).map((range) => rangeText(range, pageBytes)).join(", ");
+  const more = ranges.length + unlisted - SHOWN;
+  return shown + (more > 0 ? ` and ${more} more ranges` : "");
 }
 
 function rangeText([first, count]: readonly [number, number], pageBytes: number): string {

@@ -11,17 +11,21 @@ import {
   EM_S390,
   EM_X86_64,
   encodeElfFront,
+  encodeNote,
   noteLength,
 } from "../containers/elf.ts";
-import type { Image } from "../containers/image.ts";
+import type { ElfCore, Image } from "../containers/image.ts";
 import { createOutput, type OutputFile } from "../containers/output_file.ts";
 import { physicalRanges, readPhysical } from "../containers/physical_ram.ts";
 import type { PhysicalRange } from "../guest/guest.ts";
+import { coreCpus } from "./core_cpu.ts";
 import { type Cpu, cpuStates } from "./cpu_state.ts";
 import { cpuNotes } from "./elf_notes.ts";
 import { RamCopy } from "./ram_copy.ts";
 import { ramProblems, refuse } from "./readable.ts";
 
+/** Most ranges whose number fits e_phnum. */
+const RANGE_LIMIT = 65533;
 /** FW_CFG_VMCOREINFO_FORMAT_ELF. */
 const VMCOREINFO_ELF = 1;
 /** MAX_GUEST_NOTE_SIZE of dump/dump.c. */
@@ -47,16 +51,23 @@ export interface WrittenCore {
  */
 export async function writeElfCore(image: Image, path: string, work: LongWork = {}): Promise<WrittenCore> {
   await image.ram.prepare();
-  refuse("write an ELF core", [...ramProblems(image), ...mapProblems(image)]);
+  refuse("write an ELF core", [...ramProblems(image), ...mapProblems(image), ...machineProblems(image)]);
   using out = createOutput(path);
   return await writeCore(image, out, work);
 }
 
 /** Reasons why guest-physical memory cannot be laid out. */
 export function mapProblems(image: Image): string[] {
-  if (physicalRanges(image)?.length) return [];
+  const ranges = physicalRanges(image);
+  if (ranges && ranges.length > RANGE_LIMIT) return [`it has ${ranges.length} ranges of memory, more than are written`];
+  if (ranges?.length) return [];
   const machine = image.stream.machine === undefined ? "this machine" : `machine ${image.stream.machine}`;
   return [`it is not known where ${machine} has its RAM`];
+}
+
+/** Reasons why it cannot be said whose memory it is. */
+export function machineProblems({ format }: Image): string[] {
+  return format === "raw" ? ["raw memory does not say of what machine it is"] : [];
 }
 
 /** The same into an open file; RAM is readable and its place known. */
@@ -64,11 +75,11 @@ export async function writeCore(image: Image, out: OutputFile, work: LongWork): 
   const ranges = physicalRanges(image)!;
   const cpus = cpuStates(image);
   const machine = machineCode(image, cpus);
-  const guestNote = vmcoreinfo(image, ranges);
+  const byteOrder = image.core?.byteOrder ?? (machine === EM_S390 ? "big" : "little");
   const front = encodeElfFront({
     machine,
-    byteOrder: machine === EM_S390 ? "big" : "little",
-    notes: [...cpuNotes(cpus), ...(guestNote ? [guestNote] : [])],
+    byteOrder,
+    notes: image.core ? keptNotes(image.core) : guestNotes(image, cpus, ranges),
     loads: ranges.map(({ base, length }) => ({ address: base, length })),
   });
   const breath = new Breath(ranges.reduce((sum, { length }) => sum + length, 0), work);
@@ -81,11 +92,23 @@ export async function writeCore(image: Image, out: OutputFile, work: LongWork): 
   await copy.drain();
   breath.end();
   out.finish(front.size);
-  return { bytes: front.size, dataBytes: front.bytes.length + copy.written, cpus: cpus.length, ranges };
+  const count = image.core ? coreCpus(image.core).length : cpus.length;
+  return { bytes: front.size, dataBytes: front.bytes.length + copy.written, cpus: count, ranges };
 }
 
-/** EM_* of the guest. */
-function machineCode(image: Image, cpus: readonly Cpu[]): number {
+/** Notes of a core, as they are. */
+function keptNotes({ notes, byteOrder }: ElfCore): Uint8Array[] {
+  return notes.map(({ name, type, desc }) => encodeNote(name, type, desc, byteOrder === "little"));
+}
+
+function guestNotes(image: Image, cpus: readonly Cpu[], ranges: readonly PhysicalRange[]): Uint8Array[] {
+  const guestNote = vmcoreinfo(image, ranges);
+  return [...cpuNotes(cpus), ...(guestNote ? [guestNote] : [])];
+}
+
+/** EM_* of the guest. @param cpus its processors, as {@link cpuStates} has them */
+export function machineCode(image: Image, cpus: readonly Cpu[]): number {
+  if (image.core) return image.core.machine;
   const [cpu] = cpus;
   if (cpu?.kind === "x86") return cpu.longMode ? EM_X86_64 : EM_386;
   if (cpu) return cpu.aarch32 ? EM_ARM : EM_AARCH64;

@@ -7,7 +7,6 @@
  * 64-bit values that do not fit a JSON number are decimal strings, bytes are hex.
  * @module
  */
-import { createHash } from "node:crypto";
 import type {
   Compression,
   Image,
@@ -21,13 +20,9 @@ import type {
 } from "../containers/image.ts";
 import { hex } from "../stream/errors.ts";
 import type { PlainFields } from "../stream/vmstate.ts";
+import { hashBlocks } from "./hash_blocks.ts";
+import { type InspectCore, inspectCore } from "./inspect_core.ts";
 
-/** Bytes hashed at once. */
-const STEP = 1 << 20;
-/** Milliseconds of work after which the event loop gets its turn. */
-const BREATH_MS = 20;
-/** Blocks longer than this are not hashed: a stream can claim any length. 1 TiB. */
-const HASH_LIMIT = 2 ** 40;
 /** Most ranges listed of one block. */
 const RANGE_LIMIT = 1 << 16;
 
@@ -127,6 +122,8 @@ export interface InspectReport {
   readonly snapshot?: InspectSnapshot;
   /** Of a qcow2 image: all of them. */
   readonly snapshots?: readonly InspectSnapshot[];
+  /** Of an ELF core: what it says of itself. */
+  readonly core?: InspectCore;
   /** What the stream says of itself. */
   readonly stream: {
     readonly version: number;
@@ -159,7 +156,7 @@ export interface InspectReport {
 export async function inspectImage(image: Image, options: InspectOptions = {}): Promise<InspectReport> {
   const { stream, ram, fault } = image;
   const warnings = stream.warnings.map(warningText);
-  const hashes = options.hash ? await hashBlocks(image, warnings, options.onProgress) : undefined;
+  const hashes = options.hash ? await hashBlocks(image, warnings, { onProgress: options.onProgress }) : undefined;
   const devices = image.devices.filter(({ name }) => {
     return options.device === undefined || name === options.device || name.endsWith("/" + options.device);
   }).map(inspectDevice);
@@ -174,6 +171,7 @@ export async function inspectImage(image: Image, options: InspectOptions = {}): 
     ...(image.snapshots
       ? { snapshot: snapshotFacts(image.snapshot!), snapshots: image.snapshots.map(snapshotFacts) }
       : {}),
+    ...(image.core ? { core: inspectCore(image.core) } : {}),
     stream: {
       version: stream.version,
       machine: stream.machine ?? null,
@@ -242,44 +240,4 @@ function dataRanges({ ram }: Image, block: ImageBlock): [number, number][] {
 function inspectDevice(device: ImageDevice): InspectDevice {
   const { name, instanceId, version, sectionId, offset, bytes, fields, problem } = device;
   return { name, instanceId, version, sectionId, offset, bytes, fields, ...(problem ? { problem } : {}) };
-}
-
-/** One hash a block; undefined, with a warning, where its pages are not in this file. */
-async function hashBlocks(
-  image: Image,
-  warnings: string[],
-  onProgress?: InspectOptions["onProgress"],
-): Promise<(string | undefined)[]> {
-  const { ram } = image;
-  await ram.prepare();
-  const buffer = new Uint8Array(STEP);
-  const zeros = new Uint8Array(STEP);
-  const hashes: (string | undefined)[] = [];
-  let done = 0;
-  let last = performance.now();
-  for (const block of ram.blocks) {
-    if (!ram.readable || block.bytes > HASH_LIMIT) {
-      if (block.bytes > HASH_LIMIT) warnings.push(`block ${block.id} is not hashed: it claims ${block.bytes} bytes`);
-      hashes.push(undefined);
-      continue;
-    }
-    const hash = createHash("sha256");
-    for (let at = 0; at < block.bytes;) {
-      const run = ram.run(block, at);
-      for (const end = at + Math.abs(run); at < end;) {
-        const n = Math.min(STEP, end - at);
-        const piece = run > 0 ? buffer.subarray(0, n) : zeros.subarray(0, n);
-        if (run > 0) ram.readRange(block, at, piece);
-        hash.update(piece);
-        at += n;
-        done += n;
-        if (performance.now() - last < BREATH_MS) continue;
-        onProgress?.(done, ram.totalBytes);
-        await new Promise((resolve) => setTimeout(resolve, 0));
-        last = performance.now();
-      }
-    }
-    hashes.push(hash.digest("hex"));
-  }
-  return hashes;
 }

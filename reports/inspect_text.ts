@@ -16,23 +16,12 @@
  */
 import type { Image, ImageBlock } from "../containers/image.ts";
 import { hex } from "../stream/errors.ts";
+import { isMemoryAlone } from "../containers/memory_image.ts";
+import { corePage } from "./inspect_core_text.ts";
 import type { InspectReport } from "./inspect.ts";
+import { type InspectStyle, printable, size } from "./text.ts";
 
-/** Marks text; the functions of a plain style give their argument back. */
-export interface InspectStyle {
-  /** What the page is about, and headings. */
-  readonly bold: (text: string) => string;
-  /** Hashes. */
-  readonly dim: (text: string) => string;
-  /** An incomplete file. */
-  readonly red: (text: string) => string;
-  /** A complete one. */
-  readonly green: (text: string) => string;
-  /** Warnings and pages that are missing. */
-  readonly yellow: (text: string) => string;
-  /** Bars. */
-  readonly cyan: (text: string) => string;
-}
+export { type InspectStyle, printable } from "./text.ts";
 
 /** How to print. */
 export interface InspectTextOptions {
@@ -59,6 +48,7 @@ export function inspectText(image: Image, report: InspectReport, options: Inspec
   const paragraphs = [
     heading(image, report, style),
     configuration(report),
+    ...(report.core ? corePage(report.core, style, width) : []),
     ram(image, report, style),
     sections(report, style),
     devices(report, style, width),
@@ -71,17 +61,17 @@ const FORMATS: Readonly<Record<string, string>> = {
   "qemu-stream": "QEMU stream",
   "libvirt-save": "libvirt save image",
   "qcow2": "qcow2 image with a snapshot",
+  "elf-core": "ELF core",
+  "raw": "raw memory",
 };
 
-function heading(
-  image: Image,
-  { path, bytes, format, streamOffset, stream }: InspectReport,
-  style: InspectStyle,
-): string[] {
+function heading(image: Image, report: InspectReport, style: InspectStyle): string[] {
+  const { path, bytes, format, streamOffset, stream } = report;
   const name = path === "-" ? "standard input" : path;
   const state = image.complete ? style.green("complete") : style.red("incomplete");
   const packed = image.compressions.length > 0 ? ` (${image.compressions.join(", ")})` : "";
-  const of = stream.machine === null ? "" : ` of ${style.bold(printable(stream.machine) || "(no name)")}`;
+  const machine = report.core?.machine ?? stream.machine;
+  const of = machine === null ? "" : ` of ${style.bold(printable(machine) || "(no name)")}`;
   const at = streamOffset > 0 ? `, stream at ${hex(streamOffset)}` : "";
   return [`${style.bold(printable(name))}: ${FORMATS[format] ?? format}${packed}${of}, ${state}, ${size(bytes)}${at}`];
 }
@@ -107,7 +97,7 @@ function configuration({ stream, libvirt, snapshot, snapshots }: InspectReport):
       `${printable(id)} ${JSON.stringify(printable(name))}, ${date.replace(/\.000Z$/, "Z")}, ${state}`,
     ]);
   }
-  if (stream.machine === null) facts.push(["Configuration", "none sent"]);
+  if (stream.machine === null && stream.version > 0) facts.push(["Configuration", "none sent"]);
   if (stream.capabilities.length > 0) facts.push(["Capabilities", stream.capabilities.join(", ")]);
   if (stream.uuid) facts.push(["UUID", stream.uuid]);
   if (stream.ramFormat && stream.ramFormat !== "stream") facts.push(["RAM format", stream.ramFormat]);
@@ -128,7 +118,9 @@ function ram(image: Image, { ram }: InspectReport, style: InspectStyle): string[
   for (const [i, block] of shown.entries()) {
     const { bytes, normalPages, zeroPages, missingPages } = block;
     const counts = [`${normalPages} data`, `${zeroPages - missingPages} zero`];
-    if (missingPages > 0) counts.push(style.yellow(`${missingPages} never sent`));
+    if (missingPages > 0) {
+      counts.push(isMemoryAlone(image) ? `${missingPages} where none is` : style.yellow(`${missingPages} never sent`));
+    }
     const cells = bar(image, block);
     const name = names[i].padEnd(wide);
     const room = "".padEnd(CELLS - cells.length);
@@ -217,23 +209,6 @@ function remarks({ stream, devices }: InspectReport, style: InspectStyle): strin
   return lines;
 }
 
-/** Bytes in the largest unit that leaves a number of at least 1. */
-function size(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-  let unit = 0, value = bytes;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 || Number.isInteger(value) ? value : value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`;
-}
-
 function plural(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
-}
-
-/** Names come from the file: nothing in them may move the cursor. */
-export function printable(name: string): string {
-  // deno-lint-ignore no-control-regex -- they are what must not get through
-  return name.replace(/[\x00-\x1f\x7f-\x9f]/g, (char) => "\\x" + char.charCodeAt(0).toString(16).padStart(2, "0"));
 }
