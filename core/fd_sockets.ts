@@ -17,12 +17,15 @@ const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
+const SO_KEEPALIVE = 9;
 const SHUT_RDWR = 2;
+const EBADF = 9;
 const EAGAIN = 11;
 const MSG_NOSIGNAL = 0x4000;
 const PATH_BYTES = 108;
 const BACKLOG = 256;
-const POLLIN = 1;
+const MSG_DONTWAIT = 0x40;
+const POLLIN = 1, POLLOUT = 4;
 const CLOSED = new TransportError("The recording was closed");
 
 const SYMBOLS = {
@@ -39,6 +42,8 @@ const SYMBOLS = {
   close: { parameters: ["i32"], result: "i32" },
   recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize", nonblocking: true },
   send: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize", nonblocking: true },
+  recvNow: { name: "recv", parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
+  sendNow: { name: "send", parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
   __errno_location: { parameters: [], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
@@ -49,8 +54,21 @@ function libc(): Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] {
   return library.symbols;
 }
 
+function errno(): number {
+  return new Deno.UnsafePointerView(libc().__errno_location()!).getInt32();
+}
+
 function fail(): never {
-  throw new SystemError(new Deno.UnsafePointerView(libc().__errno_location()!).getInt32());
+  throw new SystemError(errno());
+}
+
+/** struct pollfd for one question. */
+function pollfd(fd: number, events: number): Uint8Array<ArrayBuffer> {
+  const asked = new Uint8Array(8);
+  const view = new DataView(asked.buffer);
+  view.setInt32(0, fd, true);
+  view.setInt16(4, events, true);
+  return asked;
 }
 
 const check = (result: number): number => result < 0 ? fail() : result;
@@ -68,6 +86,10 @@ export interface FdSocket {
   read(view: Uint8Array<ArrayBuffer>): Promise<number>;
   /** Send all of them. @returns false when the other side is gone */
   write(view: Uint8Array<ArrayBuffer>): Promise<boolean>;
+  /** As {@link FdSocket.read}, but a reset is an error. @throws {SystemError} */
+  pull(view: Uint8Array<ArrayBuffer>): Promise<number>;
+  /** As {@link FdSocket.write}, but with the reason. @throws {SystemError} */
+  push(view: Uint8Array<ArrayBuffer>): Promise<void>;
   /** Whoever waits on it wakes up; bytes that are under way are dropped. */
   shut(): void;
   /** Give the number back. Afterwards reading gives 0, writing false, and shutting does nothing. */
@@ -104,6 +126,11 @@ async function encode(address: MigrateAddress): Promise<Uint8Array<ArrayBuffer> 
   return bytes;
 }
 
+/** Keep-alive probes on a TCP socket. */
+export function keepAlive({ fd }: FdSocket): void {
+  libc().setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, Uint8Array.of(1, 0, 0, 0), 4);
+}
+
 /**
  * Once closed its number may be somebody else's at once: nothing is asked of it any more. A call that is under way keeps it
  * open until it has come back.
@@ -127,6 +154,32 @@ class OpenSocket implements FdSocket {
       done += sent;
     }
     return true;
+  }
+
+  async pull(view: Uint8Array<ArrayBuffer>): Promise<number> {
+    for (;;) {
+      if (this.#closed) throw new SystemError(EBADF);
+      const got = Number(libc().recvNow(this.fd, view, BigInt(view.length), MSG_DONTWAIT));
+      if (got >= 0) return got;
+      await this.#again(POLLIN);
+    }
+  }
+
+  async push(view: Uint8Array<ArrayBuffer>): Promise<void> {
+    for (let done = 0; done < view.length;) {
+      if (this.#closed) throw new SystemError(EBADF);
+      const rest = done ? view.subarray(done) : view;
+      const sent = Number(libc().sendNow(this.fd, rest, BigInt(rest.length), MSG_NOSIGNAL | MSG_DONTWAIT));
+      if (sent < 0) await this.#again(POLLOUT);
+      else done += sent;
+    }
+  }
+
+  /** A call would have had to wait: wait in its place. @throws {SystemError} when it was something else */
+  async #again(events: number): Promise<void> {
+    const code = errno();
+    if (code !== EAGAIN) throw new SystemError(code);
+    await this.#call(() => libc().poll(pollfd(this.fd, events), 1n, -1));
   }
 
   lend(): (() => void) | undefined {
@@ -248,7 +301,7 @@ class WaitingListener implements FdListener {
     while (this.#open) {
       const fd = libc().accept4(this.fd, null, null, SOCK_CLOEXEC);
       if (fd >= 0) return new OpenSocket(fd);
-      const error = new Deno.UnsafePointerView(libc().__errno_location()!).getInt32();
+      const error = errno();
       if (error !== EAGAIN) {
         throw new TransportError(`Unable to accept connection: ${errnoText(new SystemError(error))}`);
       }
@@ -259,12 +312,8 @@ class WaitingListener implements FdListener {
 
   /** Until somebody connects, or this is closed. */
   async #wait(): Promise<void> {
-    const asked = new Uint8Array(8); // struct pollfd
-    const view = new DataView(asked.buffer);
-    view.setInt32(0, this.fd, true);
-    view.setInt16(4, POLLIN, true);
     this.#waiting++;
-    await libc().poll(asked, 1n, -1);
+    await libc().poll(pollfd(this.fd, POLLIN), 1n, -1);
     if (--this.#waiting === 0 && !this.#open) libc().close(this.fd);
   }
 

@@ -37,6 +37,12 @@ export interface Channel extends Omit<ByteSource, "read">, Omit<ByteSink, "name"
    */
   readonly file?: { readonly path: string; readonly flags?: number };
   /**
+   * For channels on a socket whose number is known: lets another thread work on it. Nothing may be read or written here
+   * any more; `abort` wakes whoever waits there.
+   * @returns the number, and what to call once the thread is done; undefined when the channel is closed
+   */
+  lendSocket?(): { readonly fd: number; readonly done: () => void } | undefined;
+  /**
    * Look at the next bytes without taking them; only where channels are told apart by how they begin.
    * @returns at least `length` bytes, fewer only at the end
    */

@@ -19,6 +19,7 @@ export const multifdZlib: Plugin = Object.freeze<Plugin>({
       [MULTIFD_FLAG_ZLIB]: {
         flag: MULTIFD_FLAG_ZLIB,
         name: "zlib",
+        module: import.meta.url,
         decoder: () =>
           streamDecoder(
             ZlibStream.inflate(),

@@ -19,6 +19,7 @@ export const multifdZstd: Plugin = Object.freeze<Plugin>({
       [MULTIFD_FLAG_ZSTD]: {
         flag: MULTIFD_FLAG_ZSTD,
         name: "zstd",
+        module: import.meta.url,
         decoder: () =>
           streamDecoder(
             ZlibStream.unzstd(),

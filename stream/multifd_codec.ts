@@ -13,6 +13,8 @@ export interface MultifdCodec {
   readonly flag: number;
   /** Value of `multifd-compression`. */
   readonly name: string;
+  /** URL of the module that exports the plugin with this codec, for threads that have to bring it themselves. */
+  readonly module?: string;
   /** Begin to unpack a channel. */
   decoder(): MultifdDecoder;
   /** Begin to pack a channel. @param parameter value of a migration parameter: the level */

@@ -2,11 +2,29 @@
  * Connected sockets and listening ones, whatever the family.
  * @module
  */
+import type { FdListener } from "../core/fd_sockets.ts";
 import type { Channel, Listener, MigrateAddress } from "../core/transport.ts";
 import { errnoText } from "../core/errno.ts";
 import { TransportError } from "../stream/errors.ts";
 import { closedError } from "./listener.ts";
+import { numberedChannel } from "./numbered.ts";
 import { StreamChannel } from "./stream_channel.ts";
+
+/** What a {@link SocketListener} stands on. */
+export interface Accepting {
+  accept(): Promise<StreamChannel>;
+  close(): void;
+}
+
+/** Deno's listener. */
+export function denoListener(listener: Deno.Listener): Accepting {
+  return { accept: async () => socketChannel(await listener.accept()), close: () => listener.close() };
+}
+
+/** One whose sockets are had by number. */
+export function numberedListener(listener: FdListener): Accepting {
+  return { accept: async () => numberedChannel(await listener.accept()), close: () => listener.close() };
+}
 
 /** A channel over a connected socket. Bytes travel both ways. */
 export function socketChannel(conn: Deno.Conn, name?: string): StreamChannel {
@@ -39,7 +57,7 @@ export class SocketListener implements Listener {
 
   /** @param cleanup called once by `close` */
   constructor(
-    private readonly listener: Deno.Listener,
+    private readonly listener: Accepting,
     readonly addresses: readonly MigrateAddress[],
     private readonly cleanup: () => void = () => {},
   ) {}
@@ -47,7 +65,7 @@ export class SocketListener implements Listener {
   async accept(): Promise<Channel> {
     if (!this.#open) throw closedError();
     try {
-      return socketChannel(await this.listener.accept());
+      return await this.listener.accept();
     } catch (error) {
       if (!this.#open) throw closedError();
       throw new TransportError(`Unable to accept connection: ${errnoText(error)}`, { cause: error });

@@ -21,6 +21,8 @@ export interface Wire {
   /** Give up at once. Pending calls may fail or hang, nobody looks at them any more. */
   abort(): void;
   close(): void | Promise<void>;
+  /** For sockets whose number is known. Then nothing is read ahead, so that it can be handed on. */
+  readonly socket?: { readonly fd: number; lend(): (() => void) | undefined };
 }
 
 const FIRST = 64 * 1024;
@@ -30,6 +32,7 @@ export class StreamChannel implements Channel {
   readonly seekable = false;
   readonly read?: (view: Uint8Array) => number | Promise<number>;
   readonly write?: (view: Uint8Array) => Promise<void>;
+  readonly lendSocket?: Channel["lendSocket"];
   readonly #wire: Wire;
   /** Rejects of those who wait. */
   readonly #waiting = new Set<(reason: unknown) => void>();
@@ -46,6 +49,7 @@ export class StreamChannel implements Channel {
     this.#wire = wire;
     if (wire.pull) this.read = (view) => this.#read(view);
     if (wire.push) this.write = (view) => this.#write(view);
+    if (wire.socket) this.lendSocket = () => this.#lend(wire.socket!);
   }
 
   /** Wait until there is something to read. @returns false when the end came first */
@@ -60,8 +64,9 @@ export class StreamChannel implements Channel {
     const buffer = new Uint8Array(FIRST);
     let filled = have;
     if (this.#ahead) buffer.set(this.#ahead);
-    while (filled < Math.min(length, FIRST)) {
-      const n = await this.#pull(buffer.subarray(filled));
+    const enough = Math.min(length, FIRST);
+    while (filled < enough) {
+      const n = await this.#pull(buffer.subarray(filled, this.#wire.socket ? enough : FIRST));
       if (n <= 0) break;
       filled += n;
     }
@@ -85,6 +90,12 @@ export class StreamChannel implements Channel {
       await this.#wire.close();
     })();
     return this.#closed;
+  }
+
+  #lend(socket: NonNullable<Wire["socket"]>): { fd: number; done: () => void } | undefined {
+    if (this.#dead !== undefined || this.#ahead) return undefined;
+    const done = socket.lend();
+    return done && { fd: socket.fd, done };
   }
 
   #read(view: Uint8Array): number | Promise<number> {

@@ -10,11 +10,13 @@
  */
 import dns from "node:dns/promises";
 import fs from "node:fs";
+import { connectName, keepAlive, listenName } from "../core/fd_sockets.ts";
 import { errnoName, errnoText, strerror } from "../core/errno.ts";
 import type { Channel, Listener, MigrateAddress, Transport } from "../core/transport.ts";
 import { TransportError } from "../stream/errors.ts";
 import { formatInet, type InetAddress, parseInet } from "./inet.ts";
-import { socketChannel, SocketListener } from "./socket.ts";
+import { canNumber, inetName, numberedChannel, wantsNumbers } from "./numbered.ts";
+import { denoListener, numberedListener, socketChannel, SocketListener } from "./socket.ts";
 
 /** The `tcp:` transport. */
 export const tcpTransport: Transport = Object.freeze<Transport>({
@@ -25,17 +27,17 @@ export const tcpTransport: Transport = Object.freeze<Transport>({
   parse: (rest) => ({ transport: "socket", type: "inet", ...parseInet(rest) }),
   format: (address) => "tcp:" + formatInet(address as unknown as InetAddress),
 
-  connect,
+  connect: (address) => connect(address, false),
 
-  connectExtra: connect,
+  connectExtra: (address) => connect(address, true),
 
-  listen(address): Listener {
+  listen(address, context): Listener {
     const inet = address as unknown as InetAddress;
     const family = familyOf(inet);
     const first = portNumber(inet);
     for (let port = first; port <= Math.min(inet.to ?? first, 65535); port++) {
       try {
-        return opened(bind(inet, family, port));
+        return opened(bind(inet, family, port), wantsNumbers(context));
       } catch (error) {
         if (errnoName(error) !== "EADDRINUSE") throw bindError(inet, error);
       }
@@ -44,13 +46,19 @@ export const tcpTransport: Transport = Object.freeze<Transport>({
   },
 });
 
-async function connect(address: MigrateAddress): Promise<Channel> {
+async function connect(address: MigrateAddress, numbered: boolean): Promise<Channel> {
   const inet = address as unknown as InetAddress;
   const addresses = await resolve(inet);
   const port = portNumber(inet);
   let last: unknown;
   for (const hostname of addresses) {
+    const name = numbered && canNumber() && inetName(hostname, port);
     try {
+      if (name) {
+        const socket = await connectName(name);
+        if (inet["keep-alive"]) keepAlive(socket);
+        return numberedChannel(socket);
+      }
       const conn = await Deno.connect({ hostname, port });
       if (inet["keep-alive"]) conn.setKeepAlive(true);
       return socketChannel(conn);
@@ -79,11 +87,15 @@ function bind({ host }: InetAddress, family: 0 | 4 | 6, port: number): Deno.TcpL
   }
 }
 
-function opened(listener: Deno.TcpListener): SocketListener {
+/** @param numbered the same address again, by number: Deno has resolved it and found the port free */
+function opened(listener: Deno.TcpListener, numbered: boolean): SocketListener {
   const { hostname, port } = listener.addr;
   const family = hostname.includes(":") ? { ipv6: true } : { ipv4: true };
   const address: MigrateAddress = { transport: "socket", type: "inet", host: hostname, port: String(port), ...family };
-  return new SocketListener(listener, [address]);
+  const name = numbered && inetName(hostname, port);
+  if (!name) return new SocketListener(denoListener(listener), [address]);
+  listener.close();
+  return new SocketListener(numberedListener(listenName(name)), [address]);
 }
 
 /** Addresses to try, in the resolver's order. IPv4 ones do for IPv6 where there is no other (mapped addresses). */

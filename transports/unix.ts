@@ -8,10 +8,12 @@
  */
 import fs from "node:fs";
 import { basename, dirname } from "node:path";
+import { connectName, listenName } from "../core/fd_sockets.ts";
 import { errnoName, errnoText, strerror } from "../core/errno.ts";
 import type { Channel, Listener, MigrateAddress, Transport } from "../core/transport.ts";
 import { CommandError, TransportError } from "../stream/errors.ts";
-import { socketChannel, SocketListener } from "./socket.ts";
+import { canNumber, numberedChannel, unixName, wantsNumbers } from "./numbered.ts";
+import { type Accepting, denoListener, numberedListener, socketChannel, SocketListener } from "./socket.ts";
 
 type UnixAddress = Extract<MigrateAddress, { transport: "socket"; type: "unix" }>;
 
@@ -34,16 +36,17 @@ export const unixTransport: Transport = Object.freeze<Transport>({
 
   format: (address) => `unix:${(address as UnixAddress).path}`,
 
-  connect,
+  connect: (address) => connect(address, false),
 
-  connectExtra: connect,
+  connectExtra: (address) => connect(address, true),
 
-  listen(address): Listener {
+  listen(address, context): Listener {
     const path = checked(address).path || Deno.makeTempFileSync({ prefix: "qemu-socket-" });
     unlink(path);
-    let listener: Deno.Listener;
+    let listener: Accepting;
     try {
-      listener = listenUnder(path);
+      const name = wantsNumbers(context) && unixName(path);
+      listener = name ? numberedListener(listenName(name, path)) : denoListener(listenUnder(path));
     } catch (error) {
       throw new TransportError(`Failed to bind socket to ${path}: ${errnoText(error)}`, { cause: error });
     }
@@ -57,9 +60,11 @@ export const unixTransport: Transport = Object.freeze<Transport>({
   },
 });
 
-async function connect(address: MigrateAddress): Promise<Channel> {
+async function connect(address: MigrateAddress, numbered: boolean): Promise<Channel> {
   const { path } = checked(address);
+  const name = numbered && canNumber() && unixName(path);
   try {
+    if (name) return numberedChannel(await connectName(name));
     return socketChannel(await throughDirectory(path, (short) => Deno.connect({ transport: "unix", path: short })));
   } catch (error) {
     throw new TransportError(`Failed to connect to '${path}': ${errnoText(error)}`, { cause: error });
