@@ -8,6 +8,7 @@
  * @module
  */
 import type { ByteSource } from "../stream/channel.ts";
+import { parseDiscard } from "../stream/commands.ts";
 import * as C from "../stream/constants.ts";
 import type { MigCommandName } from "../stream/constants.ts";
 import { StreamDecoder } from "../stream/decode.ts";
@@ -368,17 +369,11 @@ class Pass {
     if (this.#commands.length < SECTION_LIMIT) this.#commands.push({ name, offset, bytes: payload.length });
     if (name !== "POSTCOPY_RAM_DISCARD") return;
     this.#discarded = true;
-    const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-    const length = payload[1];
-    let idstr = "";
-    for (let i = 0; i < length; i++) idstr += String.fromCharCode(payload[2 + i]);
+    const { idstr, ranges } = parseDiscard(payload);
     const index = this.#decoder.ram.blocks.findIndex((entry) => entry.idstr === idstr);
     if (index < 0) return;
     const { pages, pageSize } = this.#blockAt(index, this.#decoder.ram.blocks[index]);
-    for (let at = 3 + length; at + 16 <= payload.length; at += 16) {
-      const start = Number(view.getBigUint64(at)), bytes = Number(view.getBigUint64(at + 8));
-      pages.discard(Math.floor(start / pageSize), Math.ceil(bytes / pageSize));
-    }
+    for (const { start, length } of ranges) pages.discard(Math.floor(start / pageSize), Math.ceil(length / pageSize));
   }
 
   /** What is odd about the whole. */

@@ -80,6 +80,8 @@ export interface LoadRequest {
   readonly progress?: (bytes: number, total: number | undefined) => void;
   /** Lines QEMU would write on stderr for faults and remarks, without program name. */
   readonly report: (line: string) => void;
+  /** Remarks of ours on what is loaded, a sentence each. */
+  readonly warn?: (text: string) => void;
   /** A further channel failed the load: what `error-desc` says then. */
   readonly channelFailed?: (description: string) => void;
 }

@@ -4,7 +4,7 @@
  */
 import { type RamBlock, SEGMENT } from "../guest/memory.ts";
 import { adviseLargePages } from "./large_pages.ts";
-import type { ReadDone, ReadJob, TouchJob } from "./lane_worker.ts";
+import type { HelpJob, ReadDone, ReadJob, TouchJob } from "./lane_worker.ts";
 
 /** Bytes below which a second thread is not worth its start. */
 export const WORTHWHILE = 64 << 20;
@@ -17,8 +17,8 @@ const STRIDE = 8 << 20;
 export class Lane {
   readonly #worker: Worker;
   #done?: (done: ReadDone) => void;
-  /** Memory the Worker has for touching. */
-  #touching?: WebAssembly.Memory;
+  /** Memory the Worker has. */
+  #known?: WebAssembly.Memory;
 
   private constructor(worker: Worker) {
     this.#worker = worker;
@@ -38,10 +38,20 @@ export class Lane {
     }
   }
 
+  /** Let it make memory resident. */
   touch({ memory, from, to }: Required<Omit<TouchJob, "kind">>): void {
-    const known = memory === this.#touching;
-    this.#touching = memory;
-    this.#worker.postMessage({ kind: "touch", ...(known ? {} : { memory }), from, to } satisfies TouchJob);
+    this.#post({ kind: "touch", from, to }, memory);
+  }
+
+  /** Let it help with a row of pages. */
+  row({ path, memory, job }: Required<Omit<HelpJob, "kind">>): void {
+    this.#post({ kind: "row", path, job }, memory);
+  }
+
+  #post(job: TouchJob | HelpJob, memory: WebAssembly.Memory): void {
+    const known = memory === this.#known;
+    this.#known = memory;
+    this.#worker.postMessage(known ? job : { ...job, memory });
   }
 
   /** Let it read runs. Resolves when it found no more, or failed. */

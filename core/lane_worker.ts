@@ -4,12 +4,15 @@
  *     touch   make pages resident before they are written: the first write to a page costs more than copying it.
  *             Needs FFI (madvise), and is left out where that is not allowed
  *     read    take runs of pages off a shared list and read each, by position, to where it belongs
+ *     row     take pieces of a row of page records; the same needs, and nobody is told: the row's state says it
  *
  * @module
  */
 import fs from "node:fs";
-import { populate } from "./large_pages.ts";
 import { errnoName, errnoText } from "./errno.ts";
+import { populate } from "./large_pages.ts";
+import { RecordRow } from "./record_row.ts";
+import { type RowJob, takePieces } from "./row_team.ts";
 
 /** Make `memory` resident from byte `from` to `to`. Content is left as it is. */
 export interface TouchJob {
@@ -18,6 +21,15 @@ export interface TouchJob {
   readonly memory?: WebAssembly.Memory;
   readonly from: number;
   readonly to: number;
+}
+
+/** Help with a row. */
+export interface HelpJob {
+  readonly kind: "row";
+  readonly path: string;
+  /** As above. */
+  readonly memory?: WebAssembly.Memory;
+  readonly job: RowJob;
 }
 
 /**
@@ -47,7 +59,7 @@ export interface ReadDone {
 }
 
 interface WorkerScope {
-  onmessage: ((event: MessageEvent<TouchJob | ReadJob>) => void) | null;
+  onmessage: ((event: MessageEvent<TouchJob | HelpJob | ReadJob>) => void) | null;
   postMessage(message: ReadDone): void;
 }
 
@@ -75,12 +87,31 @@ export function* takeRuns(
   return {};
 }
 
-/** Memory of the touch job before. */
-let touched: Uint8Array<ArrayBuffer> | undefined;
+/** Memory of the job before. */
+let known: { readonly memory: WebAssembly.Memory; readonly bytes: Uint8Array<ArrayBuffer> } | undefined;
+
+function memoryOf(memory: WebAssembly.Memory | undefined): typeof known {
+  if (memory) known = { memory, bytes: new Uint8Array(memory.buffer as ArrayBuffer) };
+  return known;
+}
 
 function touch({ memory, from, to }: TouchJob): void {
-  if (memory) touched = new Uint8Array(memory.buffer as ArrayBuffer);
-  if (touched) populate(touched, from, to);
+  const found = memoryOf(memory);
+  if (found) populate(found.bytes, from, to);
+}
+
+/** The file of the rows; it goes with the Worker. */
+let row: { readonly path: string; readonly records: RecordRow | undefined } | undefined;
+
+function help({ path, memory, job }: HelpJob): void {
+  const found = memoryOf(memory);
+  if (row?.path !== path) {
+    row?.records?.close();
+    row = { path, records: RecordRow.open(path) };
+  }
+  if (!found || !row.records) return;
+  const pieces = takePieces(job, found.memory, row.records);
+  while (!pieces.next().done);
 }
 
 function read(job: ReadJob): ReadDone {
@@ -117,6 +148,7 @@ if (typeof (globalThis as { WorkerGlobalScope?: unknown }).WorkerGlobalScope !==
   const scope = globalThis as unknown as WorkerScope;
   scope.onmessage = ({ data }) => {
     if (data.kind === "touch") touch(data);
+    else if (data.kind === "row") help(data);
     else scope.postMessage(read(data));
   };
 }

@@ -481,6 +481,7 @@ async function loadFile(
       tables,
       signal: new AbortController().signal,
       report: () => {},
+      warn: (text) => report?.(`warning: ${path}: ${text}`),
     });
   } catch (error) {
     const problem = found?.problem();

@@ -10,6 +10,7 @@
  * @module
  */
 import { DeltaList, PageIndex } from "../containers/page_index.ts";
+import { parseDiscard } from "../stream/commands.ts";
 import * as C from "../stream/constants.ts";
 import type { StreamDecoder } from "../stream/decode.ts";
 import { hex } from "../stream/errors.ts";
@@ -199,14 +200,11 @@ export class RamChecks {
   /** Pages of a RAM_DISCARD are as if never sent. */
   discard(payload: Uint8Array): void {
     this.#discarded = true;
-    const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
-    const length = payload[1];
-    const idstr = String.fromCharCode(...payload.subarray(2, 2 + length));
+    const { idstr, ranges } = parseDiscard(payload);
     const block = this.#blocks.find((each) => each?.entry.idstr === idstr);
     const { pageSize } = this.#decoder.ram.framing;
-    for (let at = 3 + length; block && at + 16 <= payload.length; at += 16) {
-      const start = Number(view.getBigUint64(at)), bytes = Number(view.getBigUint64(at + 8));
-      block.sent.discard(Math.floor(start / pageSize), Math.ceil(bytes / pageSize));
+    for (const { start, length } of block ? ranges : []) {
+      block!.sent.discard(Math.floor(start / pageSize), Math.ceil(length / pageSize));
     }
   }
 

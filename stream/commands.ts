@@ -15,6 +15,23 @@ import * as C from "./constants.ts";
 import { hex, StreamError } from "./errors.ts";
 import type { RamBlockEntry } from "./records.ts";
 
+/** Ranges of a block that were changed after they had been sent, in bytes. */
+export interface DiscardedRanges {
+  readonly idstr: string;
+  readonly ranges: readonly { readonly start: number; readonly length: number }[];
+}
+
+/** Take the payload of POSTCOPY_RAM_DISCARD apart; what it lacks is left out. */
+export function parseDiscard(payload: Uint8Array): DiscardedRanges {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength);
+  const nameLength = payload[1];
+  const ranges = [];
+  for (let at = 3 + nameLength; at + 16 <= payload.length; at += 16) {
+    ranges.push({ start: Number(view.getBigUint64(at)), length: Number(view.getBigUint64(at + 8)) });
+  }
+  return { idstr: String.fromCharCode(...payload.subarray(2, 2 + nameLength)), ranges };
+}
+
 /** PostcopyState of the receiver; QEMU prints the number. */
 export type PostcopyState = 0 | 1 | 2 | 3 | 4;
 

@@ -1,0 +1,131 @@
+/**
+ * Reading page records of a sequential stream straight into guest memory: one `preadv` scatters headers into scratch memory
+ * and pages to where they belong, so that no page is copied twice.
+ *
+ *     file    | head | page k | head | page k+1 | ...        4104 bytes a record while pages follow each other
+ *     iovec   [scratch, guest k] [scratch, guest k+1] ...
+ *
+ * That the next records are pages in a row is a guess. Heads are looked at first, the last one and where that is not what
+ * was guessed the others by halves, so that little is read in vain; and all of them once they were read.
+ * Needs FFI and is left out where that is not allowed; no permission is ever asked for.
+ * @module
+ */
+import fs from "node:fs";
+import { RAM_SAVE_FLAG_CONTINUE, RAM_SAVE_FLAG_PAGE } from "../stream/constants.ts";
+
+/** Records of one call; the kernel takes 1024 pieces. */
+export const RECORDS = 512;
+/** Bytes in front of a page. */
+export const HEAD = 8;
+
+type Preadv = (fd: number, pieces: Uint32Array<ArrayBuffer>, count: number, position: bigint) => number | bigint;
+
+/** One file read this way, by one thread. */
+export class RecordRow {
+  readonly #fd: number;
+  readonly #preadv: Preadv;
+  readonly #heads = new Uint8Array(RECORDS * HEAD);
+  readonly #view = new DataView(this.#heads.buffer);
+  readonly #headsAt: number;
+  /** struct iovec: pointer and length, each as two halves. */
+  readonly #pieces = new Uint32Array(RECORDS * 2 * 4);
+  #memory: WebAssembly.Memory | null = null;
+  #memoryAt = 0;
+
+  private constructor(fd: number, preadv: Preadv) {
+    this.#fd = fd;
+    this.#preadv = preadv;
+    this.#headsAt = addressOf(this.#heads);
+  }
+
+  /** Open a file, or undefined where FFI or the file may not be used. */
+  static open(path: string): RecordRow | undefined {
+    try {
+      if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return undefined;
+      const library = Deno.dlopen("libc.so.6", {
+        preadv: { parameters: ["i32", "buffer", "i32", "i64"], result: "isize" },
+      });
+      return new RecordRow(fs.openSync(path, "r"), library.symbols.preadv as Preadv);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /**
+   * Look at heads: how many records from `position` of the file on are the pages from `offset` of their block on?
+   * @returns at most `pages`; a guess still, as only some of the heads were seen
+   */
+  reach(offset: number, pages: number, pageSize: number, position: number): number {
+    const there = (page: number) => {
+      const got = fs.readSync(this.#fd, this.#heads, 0, HEAD, position + page * (HEAD + pageSize));
+      return got === HEAD && this.#isNext(0, offset + page * pageSize);
+    };
+    if (pages === 0 || there(pages - 1)) return pages;
+    let good = 0;
+    for (let bad = pages - 1; good < bad;) {
+      const middle = (good + bad) >> 1;
+      if (there(middle)) good = middle + 1;
+      else bad = middle;
+    }
+    return good;
+  }
+
+  /**
+   * Read at most `pages` records from `position` of the file on.
+   * @param at     byte of `memory` where the first page belongs; all of them must lie inside
+   * @param offset of the first page in its block: what the heads must say
+   * @param pages  at most {@link RECORDS}
+   * @returns how many are what was guessed; what lies behind them in guest memory may have been written, and is not theirs
+   */
+  read(
+    memory: WebAssembly.Memory,
+    at: number,
+    offset: number,
+    pages: number,
+    pageSize: number,
+    position: number,
+  ): number {
+    const likely = this.reach(offset, pages, pageSize, position);
+    if (likely === 0) return 0;
+    this.#aim(memory, at, likely, pageSize);
+    const got = Number(this.#preadv(this.#fd, this.#pieces, likely * 2, BigInt(position)));
+    const whole = Math.max(0, Math.floor(got / (HEAD + pageSize)));
+    let good = 0;
+    while (good < whole && this.#isNext(good, offset + good * pageSize)) good++;
+    return good;
+  }
+
+  #isNext(index: number, offset: number): boolean {
+    const word = offset + RAM_SAVE_FLAG_PAGE + RAM_SAVE_FLAG_CONTINUE;
+    return this.#view.getUint32(index * HEAD) === Math.floor(word / 2 ** 32) &&
+      this.#view.getUint32(index * HEAD + 4) === word % 2 ** 32;
+  }
+
+  #aim(memory: WebAssembly.Memory, at: number, pages: number, pageSize: number): void {
+    if (memory !== this.#memory) {
+      this.#memory = memory;
+      this.#memoryAt = addressOf(new Uint8Array(memory.buffer as ArrayBuffer));
+    }
+    for (let i = 0; i < pages; i++) {
+      this.#piece(i * 2, this.#headsAt + i * HEAD, HEAD);
+      this.#piece(i * 2 + 1, this.#memoryAt + at + i * pageSize, pageSize);
+    }
+  }
+
+  #piece(index: number, address: number, length: number): void {
+    const at = index * 4;
+    this.#pieces[at] = address % 2 ** 32;
+    this.#pieces[at + 1] = Math.floor(address / 2 ** 32);
+    this.#pieces[at + 2] = length;
+    this.#pieces[at + 3] = 0;
+  }
+
+  close(): void {
+    fs.closeSync(this.#fd);
+  }
+}
+
+/** Where a view's first byte is; user addresses have 47 bits. */
+function addressOf(view: Uint8Array<ArrayBuffer>): number {
+  return Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(view)));
+}
