@@ -13,8 +13,8 @@ import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { ByteSink } from "../stream/channel.ts";
 import { TransportError } from "../stream/errors.ts";
+import { type PieceWriter, WriteAtOnce, WriteBehind } from "../threads/write_behind.ts";
 import { errorText } from "./file_source.ts";
-import { type PieceWriter, WriteAtOnce, WriteBehind } from "./write_behind.ts";
 
 const ZEROS = new Uint8Array(1 << 20);
 /** Bytes from which on it pays to write in a second thread. */
@@ -96,7 +96,7 @@ class Renamed implements OutputFile {
   pieces(size: number, expected: number): PieceWriter {
     if (expected >= WORTHWHILE) {
       try {
-        return new WriteBehind(this.#part, this.name, size);
+        return new WriteBehind(this.#part, size, (error) => cannotWrite(this.name, error));
       } catch {
         // no leave for a Worker: write here
       }
@@ -112,7 +112,7 @@ class Renamed implements OutputFile {
     } catch (error) {
       this[Symbol.dispose]();
       fs.rmSync(this.#part, { force: true });
-      throw new TransportError(`Could not write '${this.name}': ${errorText(error)}`, { cause: error });
+      throw cannotWrite(this.name, error);
     }
   }
 
@@ -201,6 +201,10 @@ function writeAll(fd: number, view: Uint8Array, position: number | null, name: s
       done += fs.writeSync(fd, view, done, view.length - done, position === null ? null : position + done);
     }
   } catch (error) {
-    throw new TransportError(`Could not write '${name}': ${errorText(error)}`, { cause: error });
+    throw cannotWrite(name, error);
   }
+}
+
+function cannotWrite(name: string, error: unknown): TransportError {
+  return new TransportError(`Could not write '${name}': ${errorText(error)}`, { cause: error });
 }

@@ -18,8 +18,9 @@ import * as encode from "../stream/encode.ts";
 import { TransportError } from "../stream/errors.ts";
 import { configurationText, writeVmdescription } from "../stream/vmdesc.ts";
 import { StreamWriter } from "../stream/writer.ts";
+import { exchangeInto, WriteBehind } from "../threads/write_behind.ts";
 import type { SaveRequest } from "./dataplane.ts";
-import { FilePipeline } from "./file_pipeline.ts";
+import { errnoText } from "./errno.ts";
 import { WORTHWHILE } from "./lane.ts";
 import { Pace } from "./pace.ts";
 import { plainPages } from "./plain_pages.ts";
@@ -39,7 +40,7 @@ export function saveGuest(request: SaveRequest): Promise<void> {
 class Save {
   readonly #request: SaveRequest;
   readonly #writer: StreamWriter;
-  readonly #pipeline: FilePipeline | undefined;
+  readonly #behind: WriteBehind | undefined;
   readonly #context: RamSaveContext;
   readonly #pace: Pace;
   /** Bytes that went through the channel's `write`, and beside it. */
@@ -57,15 +58,15 @@ class Save {
       this.#streamed += n;
       counters.transferred = this.#streamed + this.#beside;
     };
-    this.#pipeline = request.strategy ? undefined : pipelineFor(request);
-    const pipeline = this.#pipeline;
+    this.#behind = request.strategy ? undefined : writeBehind(request);
+    const exchange = this.#behind && exchangeInto(this.#behind, channel.start ?? 0);
     this.#writer = new StreamWriter({
       name: channel.name,
-      ...(pipeline
+      ...(exchange
         ? {
           exchange: (filled: Uint8Array<ArrayBuffer> | undefined, length: number) => {
             count(length);
-            return pipeline.exchange(filled, length);
+            return exchange(filled, length);
           },
         }
         : {}),
@@ -106,7 +107,7 @@ class Save {
     try {
       await this.#run();
     } finally {
-      this.#pipeline?.close();
+      this.#behind?.[Symbol.dispose]();
       await this.#request.strategy?.close?.(this.#context);
     }
   }
@@ -125,7 +126,7 @@ class Save {
     this.#check();
     await this.#complete();
     await this.#writer.flush();
-    await this.#pipeline?.drain();
+    await this.#behind?.drain();
     this.#check();
     await returnPath?.finish();
   }
@@ -346,10 +347,12 @@ class Save {
 }
 
 /** A second thread to write with, where the channel is a file and there is enough to write. */
-function pipelineFor({ channel, guest }: SaveRequest): FilePipeline | undefined {
+function writeBehind({ channel, guest }: SaveRequest): WriteBehind | undefined {
   if (!channel.file || guest.memory.totalBytes < WORTHWHILE) return undefined;
   try {
-    return new FilePipeline(channel.name, channel.file.path, channel.start ?? 0, STAGING, channel.noun);
+    return new WriteBehind(channel.file.path, STAGING, (error) => {
+      return new TransportError(`Unable to write to ${channel.noun}: ${errnoText(error)}`, { cause: error });
+    });
   } catch {
     return undefined;
   }

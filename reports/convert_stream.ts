@@ -15,13 +15,13 @@ import { Buffer } from "node:buffer";
 import { Breath, type LongWork } from "../containers/breath.ts";
 import type { Image, ImageBlock, ImageDevice, ImageSection } from "../containers/image.ts";
 import type { OutputFile } from "../containers/output_file.ts";
-import type { PieceWriter } from "../containers/write_behind.ts";
 import { encodeConfiguration } from "../stream/configuration.ts";
 import * as C from "../stream/constants.ts";
 import * as encode from "../stream/encode.ts";
 import { layoutMappedBlock } from "../stream/mapped_ram.ts";
 import { configurationText, writeVmdescription } from "../stream/vmdesc.ts";
 import { StreamWriter } from "../stream/writer.ts";
+import { exchangeInto, type PieceWriter } from "../threads/write_behind.ts";
 import { dataBytes } from "./ram_copy.ts";
 
 /** Bytes read at once. */
@@ -95,15 +95,7 @@ class StreamCopy implements Disposable {
 
   /** A writer whose full buffers are written while it goes on with another. */
   #streamWriter(start: number): StreamWriter {
-    const pieces = this.#pieces;
-    let position = start;
-    const exchange = (filled: Uint8Array<ArrayBuffer> | undefined, length: number) => {
-      if (filled) pieces.list(0, length, position);
-      position += length;
-      const full = pieces.next();
-      return full ? full.then(() => pieces.buffer) : pieces.buffer;
-    };
-    return new StreamWriter({ name: this.out.name, start, exchange, write() {} });
+    return new StreamWriter({ name: this.out.name, start, exchange: exchangeInto(this.#pieces, start), write() {} });
   }
 
   async run(): Promise<WrittenStream> {

@@ -4,9 +4,9 @@
  */
 import { Buffer } from "node:buffer";
 import type { Breath } from "../containers/breath.ts";
-import type { ImageBlock, StoredRam } from "../containers/image.ts";
+import type { ImageBlock, ImageRam } from "../containers/image.ts";
 import type { OutputFile } from "../containers/output_file.ts";
-import type { PieceWriter } from "../containers/write_behind.ts";
+import type { PieceWriter } from "../threads/write_behind.ts";
 
 /** Bytes read at once. */
 const STEP = 1 << 20;
@@ -25,7 +25,7 @@ export class RamCopy implements Disposable {
   /** Bytes of data written so far. */
   written = 0;
 
-  constructor(readonly ram: StoredRam, out: OutputFile, readonly breath: Breath) {
+  constructor(readonly ram: ImageRam, out: OutputFile, readonly breath: Breath) {
     this.#pieces = out.pieces(STEP, dataBytes(ram.blocks));
   }
 

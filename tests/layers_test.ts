@@ -12,15 +12,16 @@ const HOME = new URL("../", import.meta.url);
 const TABLE: Readonly<Record<string, readonly string[]>> = {
   stream: [],
   guest: ["stream"],
-  containers: ["stream", "guest"],
-  core: ["stream", "guest"],
+  threads: ["stream"],
+  containers: ["stream", "guest", "threads"],
+  core: ["stream", "guest", "threads"],
   transports: ["stream", "core"],
   plugins: ["stream", "guest", "core"],
-  reports: ["stream", "guest", "containers", "core"],
+  reports: ["stream", "guest", "threads", "containers", "core"],
   repl: ["core"],
-};
   // what the program's commands work with: the rooms, in the words of the command line
   tools: ["stream", "guest", "containers", "core", "reports", "repl", "mod.ts"],
+};
 /** What pure rooms may ask of Node: nothing that reaches outside the program. */
 const NO_IO = ["node:buffer", "node:process", "node:zlib"];
 const DOORS = ["mod.ts", "main.ts"];
