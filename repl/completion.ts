@@ -14,24 +14,17 @@ import type { HmpFace } from "../core/command.ts";
 import { faces, fullName, HELP_FACE, isNamed } from "../core/help.ts";
 import type { Parameter } from "../core/plugin.ts";
 import type { Session } from "../core/session.ts";
-import { pathCandidates } from "./paths.ts";
+import { completePath, type Completion, NOTHING, some, whole } from "./candidates.ts";
+import type { CommandShape } from "./command_shape.ts";
+import { lineWords } from "./line_words.ts";
+import { completeReport } from "./report_completion.ts";
 
 /** What the console knows about its session. */
 export interface CompletionSource {
   readonly session: Session;
+  /** Reports that can stand on a line. */
+  readonly reports?: readonly CommandShape[];
 }
-
-/** The answer to one Tab. */
-export interface Completion {
-  /** What could stand there, each beginning with `typed`. A single one that is whole ends with a blank. */
-  readonly candidates: readonly string[];
-  /** The end of the line that they replace. */
-  readonly typed: string;
-  /** Said when there is nothing to offer. */
-  readonly hint?: string;
-}
-
-const NOTHING: Completion = { candidates: [], typed: "" };
 
 /** A word on the line that is complete, and the one under the cursor. */
 interface Words {
@@ -41,11 +34,14 @@ interface Words {
 }
 
 /** Complete the line up to the cursor. */
-export function completeLine(line: string, { session }: CompletionSource): Completion {
+export function completeLine(line: string, { session, reports = [] }: CompletionSource): Completion {
+  const report = /^\s*(\w+)\s/.exec(line)?.[1];
+  const shape = reports.find(({ name }) => name === report);
+  if (shape) return completeReport(shape, lineWords(line));
   const words = split(line);
   if (!words || line.trimStart().startsWith("#") || line.trimStart().startsWith("{")) return NOTHING;
   const { done, last } = words;
-  const top = namesOf(faces(session, "top"));
+  const top = [...new Set([...namesOf(faces(session, "top")), ...reports.map(({ name }) => name)])].sort();
   const items = namesOf(faces(session, "info"));
   if (done.length === 0) return whole(top, last);
   const name = done[0];
@@ -132,26 +128,6 @@ function completeUri(last: string, session: Session): Completion {
     default:
       return NOTHING;
   }
-}
-
-/** A file; `word`: it is one word, so a name with blanks needs quotes. */
-function completePath(last: string, word: boolean): Completion {
-  const quoted = word && last.startsWith('"');
-  const { candidates, typed } = pathCandidates(quoted ? last.slice(1) : last);
-  const usable = candidates.filter((name) => quoted ? !/["\\]/.test(name) : !word || !/[\s"]/.test(name));
-  if (usable.length !== 1 || usable[0].endsWith("/")) return { candidates: usable, typed };
-  return { candidates: [usable[0] + (quoted ? '" ' : " ")], typed };
-}
-
-/** Words of which the fitting ones are offered; the only one gets a blank behind it. */
-function whole(all: readonly string[], typed: string): Completion {
-  const { candidates } = some(all, typed);
-  return { candidates: candidates.length === 1 ? [candidates[0] + " "] : candidates, typed };
-}
-
-/** Beginnings of words of which the fitting ones are offered. */
-function some(all: readonly string[], typed: string): Completion {
-  return { candidates: all.filter((one) => one.startsWith(typed)), typed };
 }
 
 /** Words of the line; undefined when a quote in it is broken. */

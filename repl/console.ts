@@ -1,7 +1,7 @@
 /**
  * The interactive console: a prompt, lines that are run one after the other, and what the keys do.
  *
- *     Tab       complete, or say what the command takes     Ctrl-C   drop the line; cancel the migration that is waited for
+ *     Tab       complete, or say what the command takes     Ctrl-C   drop the line; cancel the migration or report that is waited for
  *     Up, Down  earlier lines, of earlier sessions too      Ctrl-D   leave
  *     Ctrl-Z    suspend; `fg` brings the prompt back
  *
@@ -13,9 +13,11 @@ import { createInterface, type Interface } from "node:readline";
 import { stringifyJson } from "../core/json.ts";
 import { type Answer, type Bench, Migrations } from "./bench.ts";
 import type { Style } from "./colour.ts";
-import { completeLine, type Completion } from "./completion.ts";
+import type { Completion } from "./candidates.ts";
+import { completeLine } from "./completion.ts";
 import type { History } from "./history.ts";
 import { oneLine, type Output } from "./output.ts";
+import type { ReportLines } from "./report_line.ts";
 import { complaintOf } from "./script.ts";
 import type { Terminal } from "./terminal.ts";
 import type { Watch } from "./watch.ts";
@@ -31,6 +33,8 @@ export interface ConsoleOptions {
   readonly terminal: Terminal;
   readonly history: History;
   readonly watch: Watch;
+  /** Commands that look into files. */
+  readonly reports: ReportLines;
   /** Said once in the beginning; undefined: nothing. */
   readonly banner?: string;
   /** Show events as they come. */
@@ -55,6 +59,8 @@ class Console {
   /** A line is being run. */
   #busy = false;
   #left = false;
+  /** Ends the report that runs. */
+  #report?: AbortController;
   /** No more input will come. */
   #ended = false;
   /** Ctrl-C on an empty line, once. */
@@ -135,13 +141,27 @@ class Console {
   async #run(text: string): Promise<void> {
     const line = text.trim();
     if (line === "" || line.startsWith("#")) return;
-    const { bench, output, style, history, watch } = this.#options;
+    const { bench, output, style, history, watch, reports } = this.#options;
     history.add(line);
+    if (reports.owns(line)) return await this.#inspect(line);
     const work = this.#migrations.follow(() => line.startsWith("{") ? this.#request(line) : bench.execute(text));
     const { out, error, failure } = await watch(work, () => this.#migrations.figures);
     output.out(error && !failure ? this.#marked(out) : out);
     if (failure) output.err(style.red(`miglab: ${oneLine(failure)}`) + "\n");
+    if (!error) reports.heard(line);
+    if (line === "help" || line === "?") output.out(reports.help);
     if (bench.session.exitStatus !== undefined) this.#leave(bench.session.exitStatus);
+  }
+
+  async #inspect(line: string): Promise<void> {
+    const { output, style, reports } = this.#options;
+    this.#report = new AbortController();
+    try {
+      const { failure } = await reports.run(line, output, this.#report.signal);
+      if (failure) output.err(style.red(`miglab: ${failure}`) + "\n");
+    } finally {
+      this.#report = undefined;
+    }
   }
 
   async #request(line: string): Promise<Answer> {
@@ -159,7 +179,7 @@ class Console {
   #complete(line: string): [string[], string] {
     let found: Completion;
     try {
-      found = completeLine(line, this.#options.bench);
+      found = completeLine(line, { session: this.#options.bench.session, reports: this.#options.reports.shapes });
     } catch {
       return [[], line]; // Tab never ends the console
     }
@@ -171,7 +191,8 @@ class Console {
     const { output } = this.#options;
     if (this.#busy) {
       this.#queue.length = 0;
-      if (this.#migrations.running) this.#cancel();
+      if (this.#report) this.#report.abort();
+      else if (this.#migrations.running) this.#cancel();
       return;
     }
     const empty = this.#line.line === "";

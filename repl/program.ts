@@ -24,10 +24,10 @@ import { type Attach, saveCommand } from "./commands/save.ts";
 import { serveCommand } from "./commands/serve.ts";
 import type { Verify } from "./commands/verify.ts";
 import type { Why } from "./commands/why.ts";
-import { handDown, type Root, rootCommand, type RootOptions, UsageError } from "./options.ts";
-import { describeError, oneLine, type Output, ReaderGone } from "./output.ts";
+import { type Root, rootCommand, type RootOptions, UsageError } from "./options.ts";
+import { describeError, type Output, ReaderGone } from "./output.ts";
+import { prepare, usageText } from "./parse.ts";
 import { REPORTS } from "./reports.ts";
-import { nearest } from "./similar.ts";
 import type { StepWatch } from "./watch.ts";
 
 /** The rooms the program is built from, behind functions. */
@@ -130,23 +130,6 @@ async function stepsFor(label: string, { options, output }: Context): Promise<St
   return stepWatch(output.err, terminalColumns, label);
 }
 
-/** Put commands into a root command, which then throws instead of ending the process. */
-export function prepare(root: Root, context: Context, commands: readonly CommandModule[]): void {
-  const { output } = context;
-  root
-    .exitOverride()
-    .configureOutput({
-      writeOut: output.out,
-      writeErr: output.err,
-      outputError: () => {}, // said by fail()
-      // commander would read the environment, and so ask for leave to
-      getOutHasColors: () => false,
-      getErrHasColors: () => false,
-    })
-    .hook("preAction", handDown);
-  for (const command of commands) command(root, context);
-}
-
 function fail(error: unknown, root: Root, { output }: Context): number {
   if (error instanceof ReaderGone) return 0;
   if (error instanceof CommanderError) {
@@ -156,16 +139,4 @@ function fail(error: unknown, root: Root, { output }: Context): number {
   }
   output.err(`miglab: ${describeError(error, root.opts().verbose ?? false)}\n`);
   return error instanceof UsageError ? 2 : 1;
-}
-
-/** commander's complaint in our words: one line, and a mistyped command is called one. */
-export function usageText(error: CommanderError, root: Root): string {
-  const [name] = root.args;
-  if (
-    error.code === "commander.excessArguments" && name !== undefined && !root.commands.some((c) => c.name() === name)
-  ) {
-    const meant = nearest(name, root.commands.map((command) => command.name()));
-    return `unknown command '${name}'` + (meant ? ` (did you mean ${meant}?)` : "; try miglab --help");
-  }
-  return oneLine(error.message.replace(/^error: /, "")).replace("(Did you mean", "(did you mean");
 }

@@ -13,6 +13,7 @@
 import { stringifyJson } from "../core/json.ts";
 import { type Bench, Migrations } from "./bench.ts";
 import { oneLine, type Output } from "./output.ts";
+import type { ReportLines } from "./report_line.ts";
 import type { Watch } from "./watch.ts";
 
 /**
@@ -41,6 +42,8 @@ export interface ScriptOptions {
   readonly verbose?: boolean;
   /** Shows progress of what takes long. */
   readonly watch?: Watch;
+  /** Commands that look into files; absent: there are none but the monitor's own. */
+  readonly reports?: ReportLines;
 }
 
 /**
@@ -91,7 +94,12 @@ class Script {
   async run(line: string, number: number): Promise<boolean> {
     const text = line.trim();
     if (text === "" || text.startsWith("#")) return true;
-    const complaint = text.startsWith("{") ? await this.#request(text) : await this.#execute(line);
+    const { reports } = this.options;
+    const complaint = text.startsWith("{")
+      ? await this.#request(text)
+      : reports?.owns(text)
+      ? await this.#report(line, reports)
+      : await this.#execute(line);
     if (complaint === undefined) return true;
     this.#complain(`${this.options.name}:${number}`, complaint);
     return false;
@@ -114,7 +122,17 @@ class Script {
     } else {
       this.output.out(out);
     }
+    if (!error) this.options.reports?.heard(line);
     return error ? failure ?? complaintOf(out) : undefined;
+  }
+
+  async #report(line: string, reports: ReportLines): Promise<string | undefined> {
+    const { json, name } = this.options;
+    let out = "";
+    const output = json ? { ...this.output, out: (text: string) => void (out += text) } : this.output;
+    const { error, failure, verdict } = await reports.run(line, output);
+    if (json) this.#print({ script: name, hmp: line, out, error });
+    return error ? failure ?? verdict ?? "the command failed" : undefined;
   }
 
   async #request(text: string): Promise<string | undefined> {

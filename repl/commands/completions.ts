@@ -21,7 +21,10 @@ export const completionsCommand: CommandModule = (root, context) => {
     .addHelpText("after", DETAILS)
     .action(async (shell) => {
       refuseOthers(root, "completions");
-      const { completionScript, shapeOf } = await import("../shell_completion.ts");
+      const [{ completionScript }, { shapeOf }] = await Promise.all([
+        import("../shell_completion.ts"),
+        import("../command_shape.ts"),
+      ]);
       context.output.out(completionScript(shell, shapeOf(root, takes)));
     });
 };

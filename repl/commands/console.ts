@@ -26,8 +26,9 @@ export const consoleCommand: CommandModule = (root, context) => {
 };
 
 async function converse(context: Context): Promise<number> {
-  const [{ runConsole }, { openTerminal }, { History, historyPath }] = await Promise.all([
+  const [{ runConsole }, { ReportLines }, { openTerminal }, { History, historyPath }] = await Promise.all([
     import("../console.ts"),
+    import("../report_line.ts"),
     import("../terminal.ts"),
     import("../history.ts"),
   ]);
@@ -43,6 +44,7 @@ async function converse(context: Context): Promise<number> {
     terminal,
     history: new History(historyPath()),
     watch: await watchFor(context) ?? ((work) => work),
+    reports: new ReportLines(context),
     banner: options.quiet ? undefined : banner(tools.version, bench, options, style),
     events: options.events || options.verbose,
     verbose: options.verbose,

@@ -11,7 +11,8 @@ const DETAILS = `
 A line is a command of QEMU's monitor, or QMP when it starts with {. Blank lines and lines that start with # are skipped.
 The first line that fails ends the script; what the monitor prints about it goes to stdout as everything else, and
 SCRIPT:LINE with the reason to stderr. migrate without -d waits; one that fails is an error although QEMU's monitor says
-nothing. What comes in from a file is there before the next line; in the end a migration that still runs, or that is still awaited, is waited for.
+nothing. Reports (inspect, diff, verify ...) stand on a line as on the command line: one that would end with status 1, as a
+diff of files that differ, has failed. What comes in from a file is there before the next line; in the end a migration that still runs, or that is still awaited, is waited for.
 
 --json prints one object for each line: {"script", "hmp", "out", "error"}, or {"script", "qmp", "reply"} for QMP.
 
@@ -66,7 +67,7 @@ export async function runLines(
   context: Context,
   how: { readonly name: string; readonly keepGoing: boolean },
 ): Promise<boolean> {
-  const { runScript } = await import("../script.ts");
+  const [{ runScript }, { ReportLines }] = await Promise.all([import("../script.ts"), import("../report_line.ts")]);
   const options = context.options();
   await using bench: Bench = await context.tools.openBench(benchOptions(options));
   return await runScript(lines, bench, context.output, {
@@ -75,6 +76,7 @@ export async function runLines(
     json: options.json,
     verbose: options.verbose,
     watch: await watchFor(context),
+    reports: new ReportLines(context),
   });
 }
 

@@ -1,9 +1,24 @@
 import assert from "node:assert/strict";
 import { completeLine } from "../../repl/completion.ts";
+import { TOOLS } from "../../main.ts";
 import { Workbench } from "../../mod.ts";
+import { PLAIN } from "../../repl/colour.ts";
+import { rootCommand } from "../../repl/options.ts";
+import { ReportLines } from "../../repl/report_line.ts";
 import { TempDir } from "./capture.ts";
 
 await using bench = await Workbench.open({ ram: "1M" });
+const root = rootCommand();
+const reports = new ReportLines({
+  tools: TOOLS,
+  output: { out() {}, err() {} },
+  options: () => root.opts(),
+  style: () => PLAIN,
+  errorStyle: () => PLAIN,
+  steps: () => Promise.resolve(undefined),
+  finish() {},
+  fail() {},
+}).shapes;
 
 /** Candidates for a line with the cursor at its end. */
 function at(line: string): readonly string[] {
@@ -82,4 +97,34 @@ Deno.test("where nothing can be offered the command explains itself", () => {
 
 Deno.test("comments, QMP and broken quotes are left alone", () => {
   for (const line of ["# mig", '{"exec', '"x\\', 'migrate "fi" le']) assert.deepEqual(at(line), []);
+});
+
+/** Candidates with the reports there. */
+function withReports(line: string) {
+  return completeLine(line, { session: bench.session, reports });
+}
+
+Deno.test("reports are offered beside the monitor's commands, with their options", () => {
+  assert.deepEqual(withReports("sal").candidates, ["salvage "]);
+  assert.deepEqual(withReports("help expl").candidates, ["explain "]);
+  assert.deepEqual(withReports("verify --ag").candidates, ["--against "]);
+  assert.deepEqual(withReports("inspect x --ha").candidates, ["--hash "]);
+  assert.deepEqual(withReports("inspect --hash --ha").candidates, []);
+  assert.ok(withReports("inspect --channel a --ch").candidates.includes("--channel "), "it may be given again");
+  assert.deepEqual(withReports("inspect --ram").candidates, []);
+  assert.match(withReports("extract ").hint!, /^extract \[options\] <file> -- RAM out of a saved guest$/);
+});
+
+Deno.test("values of a report's options: a few words, files, or what is wanted", () => {
+  using dir = new TempDir();
+  dir.file("vm one.sav", "");
+  dir.file("vm-two.sav", "");
+  assert.deepEqual(withReports(`convert a b --to lib`).candidates, ["libvirt-raw", "libvirt-sparse"]);
+  assert.deepEqual(withReports(`convert a b --to=leg`).candidates, ["legacy "]);
+  assert.deepEqual(withReports(`inspect ${dir.path}/vm-`).candidates, ["vm-two.sav "]);
+  assert.deepEqual(withReports(`inspect "${dir.path}/vm o`).candidates, ['vm one.sav" ']);
+  assert.deepEqual(withReports(`diff ${dir.path}/vm-two.sav ${dir.path}/vm-`).candidates, ["vm-two.sav "]);
+  assert.deepEqual(withReports(`inspect x --channel ${dir.path}/vm-`).candidates, ["vm-two.sav "]);
+  assert.match(withReports("explain x --limit ").hint!, /^--limit <lines> -- /);
+  assert.deepEqual(withReports("explain x --limit ").candidates, []);
 });

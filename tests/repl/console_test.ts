@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { TempDir } from "./capture.ts";
+import { run, TempDir } from "./capture.ts";
 import { Pty, whyNoPty } from "./pty.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
@@ -175,4 +175,63 @@ atTerminal("a destination's banner says what it waits for", async (dir) => {
     const banner = (await pty.expect(/\nhelp/)).replace(/^miglab [\d.]+: /, "").split("\n")[0];
     assert.equal(banner, awaited);
   }
+});
+
+atTerminal("reports run at the prompt, Tab knows their options, help lists them", async (dir) => {
+  await using pty = await console(dir);
+  const file = dir.file("vm.sav");
+  await pty.press(`migrate file:${file}\r`);
+  await pty.expect(PROMPT);
+  await pty.type("verify --ret");
+  await pty.press("\t");
+  await pty.expect("urn-path ");
+  await pty.press("\x03");
+  await pty.expect(PROMPT);
+  await pty.press(`verify ${file}\r`);
+  await pty.expect(`${file}: good, 0 errors`);
+  await pty.expect(PROMPT);
+  await pty.press("inspect nosuch\r");
+  await pty.expect("miglab: Could not open 'nosuch': No such file or directory\n");
+  await pty.expect(PROMPT);
+  await pty.press("help\r");
+  await pty.expect(/\nxp [^\n]+\n\nReports on saved guests[^\n]+\ninspect [^\n]+ -- what a saved guest holds\n/);
+  await pty.expect(PROMPT);
+  await pty.press("\x04");
+  assert.equal((await pty.end()).status, 0);
+});
+
+atTerminal("Ctrl-C ends a report, not the console", async (dir) => {
+  const file = dir.file("vm.sav");
+  const { status } = await run(
+    "--ram",
+    "16G",
+    "-e",
+    "migrate_set_capability mapped-ram on",
+    "-e",
+    `migrate file:${file}`,
+  );
+  assert.equal(status, 0);
+  await using pty = await console(dir);
+  await pty.type(`inspect --hash ${file}`);
+  await pty.press("\r");
+  await pty.expect("inspect ["); // the progress: it is under way
+  await pty.press("\x03");
+  await pty.expect("interrupted\n");
+  await pty.expect(PROMPT);
+  await pty.press("info status\r");
+  await pty.expect("VM status: running\n");
+  await pty.expect(PROMPT);
+  await pty.press("\x04");
+  assert.equal((await pty.end()).status, 0);
+});
+
+atTerminal("a pipe that nobody writes does not stop the console", async (dir) => {
+  const pipe = dir.file("pipe");
+  assert.ok((await new Deno.Command("mkfifo", { args: [pipe] }).output()).success);
+  await using pty = await console(dir);
+  await pty.press(`inspect ${pipe}\r`);
+  await pty.expect(`miglab: ${pipe}: a pipe`);
+  await pty.expect(PROMPT);
+  await pty.press("\x04");
+  assert.equal((await pty.end()).status, 0);
 });

@@ -64,8 +64,8 @@ Deno.test({
   ignore: bash.ignore,
   async fn() {
     assert.deepEqual(await inBash(["miglab", "inspect", "--h"]), ["--hash", "--help"]);
-    assert.deepEqual(await inBash(["miglab", "inspect", "--ra"]), []);
-    assert.deepEqual(await inBash(["miglab", "run", "--ra"]), ["--ram"]);
+    assert.deepEqual(await inBash(["miglab", "inspect", "--acc"]), []);
+    assert.deepEqual(await inBash(["miglab", "run", "--acc"]), ["--accel"]);
     assert.deepEqual(await inBash(["miglab", "--guest", "run", "--keep"]), []);
     assert.deepEqual(await inBash(["miglab", "--guest", "x", "run", "--keep"]), ["--keep-going"]);
   },

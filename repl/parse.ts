@@ -1,0 +1,38 @@
+/**
+ * commander as this program uses it: it throws instead of ending the process, and complains in our words.
+ * @module
+ */
+import type { CommanderError } from "@commander-js/extra-typings";
+import { handDown, type Root } from "./options.ts";
+import { oneLine } from "./output.ts";
+import type { CommandModule, Context } from "./program.ts";
+import { nearest } from "./similar.ts";
+
+/** Put commands into a root command, which then throws instead of ending the process. */
+export function prepare(root: Root, context: Context, commands: readonly CommandModule[]): void {
+  const { output } = context;
+  root
+    .exitOverride()
+    .configureOutput({
+      writeOut: output.out,
+      writeErr: output.err,
+      outputError: () => {}, // said by fail()
+      // commander would read the environment, and so ask for leave to
+      getOutHasColors: () => false,
+      getErrHasColors: () => false,
+    })
+    .hook("preAction", handDown);
+  for (const command of commands) command(root, context);
+}
+
+/** commander's complaint in our words: one line, and a mistyped command is called one. */
+export function usageText(error: CommanderError, root: Root): string {
+  const [name] = root.args;
+  if (
+    error.code === "commander.excessArguments" && name !== undefined && !root.commands.some((c) => c.name() === name)
+  ) {
+    const meant = nearest(name, root.commands.map((command) => command.name()));
+    return `unknown command '${name}'` + (meant ? ` (did you mean ${meant}?)` : "; try miglab --help");
+  }
+  return oneLine(error.message.replace(/^error: /, "")).replace("(Did you mean", "(did you mean");
+}
