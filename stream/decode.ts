@@ -103,6 +103,7 @@ export class StreamDecoder {
       !this.#options.requireConfiguration &&
       [C.QEMU_VM_SECTION_START, C.QEMU_VM_SECTION_FULL, C.QEMU_VM_COMMAND].includes(first)
     ) {
+      this.ram.framing.unconfigured = true;
       this.#warn("no configuration section: sent with send-configuration=off", reader.offset);
     } else {
       this.#fault("Cannot read configuration", 0, `byte ${hex(first)}`, "0x7", ["Configuration section missing"]);

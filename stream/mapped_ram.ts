@@ -41,6 +41,14 @@ export function encodeMappedHeader(writer: StreamWriter, header: MappedRamHeader
   writer.u64(header.pagesOffset);
 }
 
+/** Does a mapped-ram header stand here? For streams without a configuration, which would say it. Nothing is consumed. */
+export async function standsMappedHeader(reader: StreamReader): Promise<boolean> {
+  if (!(await reader.ensure(MAPPED_RAM_HDR_SIZE)) || reader.peekU32() !== MAPPED_RAM_HDR_VERSION) return false;
+  const pageSize = reader.peekU32(8);
+  return reader.peekU32(4) === 0 && pageSize >= 1024 && pageSize <= 65536 && Number.isInteger(Math.log2(pageSize)) &&
+    reader.peekU32(12) * 2 ** 32 + reader.peekU32(16) === reader.offset + MAPPED_RAM_HDR_SIZE;
+}
+
 /**
  * Read and judge the header of one block.
  * @param pageSize target page size as known from elsewhere, or undefined: then the header's own is taken

@@ -15,6 +15,8 @@ export interface MultifdCodec {
   readonly name: string;
   /** URL of the module that exports the plugin with this codec, for threads that have to bring it themselves. */
   readonly module?: string;
+  /** Name of the migration parameter that is its level. */
+  readonly level?: string;
   /** Begin to unpack a channel. */
   decoder(): MultifdDecoder;
   /** Begin to pack a channel. @param parameter value of a migration parameter: the level */

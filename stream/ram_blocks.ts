@@ -14,7 +14,7 @@
 import * as C from "./constants.ts";
 import { hex, TruncatedStreamError } from "./errors.ts";
 import { faultAt } from "./fault.ts";
-import { decodeMappedHeader, lastBit, nextBit } from "./mapped_ram.ts";
+import { decodeMappedHeader, lastBit, nextBit, standsMappedHeader } from "./mapped_ram.ts";
 import type { StreamReader } from "./reader.ts";
 import type { RamBlockEntry, StreamRecord } from "./records.ts";
 
@@ -28,6 +28,8 @@ export interface RamFraming {
   /** False while `pageSize` is a guess: a mapped-ram header may correct it. */
   pageSizeKnown: boolean;
   mappedRam: boolean;
+  /** No configuration said which capabilities are on: the first block shows whether mapped-ram is. */
+  unconfigured?: boolean;
   ignoreShared: boolean;
   /** POSTCOPY_ADVISE with a payload was seen: blocks on huge pages carry their page size. */
   postcopyAdvised: boolean;
@@ -101,6 +103,7 @@ export class RamBlockList {
         await reader.need(8, `Cannot read address of RAM block ${idstr}`);
         entry.address = reader.u64();
       }
+      if (framing.unconfigured && this.blocks.length === 0) framing.mappedRam = await standsMappedHeader(reader);
       if (framing.mappedRam) {
         const known = framing.pageSizeKnown ? framing.pageSize : undefined;
         entry.mapped = await decodeMappedHeader(reader, idstr, usedLength, known);

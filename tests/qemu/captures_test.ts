@@ -19,6 +19,7 @@ const NAMES = [
   "pc-kitchen-sink",
   "pc-mapped-many-blocks",
   "pc-multipass",
+  "pc-no-configuration",
   "pc-no-footers",
   "pc-numa-blocks",
   "pc-seabios-booted",

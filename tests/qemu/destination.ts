@@ -7,7 +7,7 @@ import type { Capture } from "../fixtures.ts";
 /**
  * Arguments for a QEMU that waits (`-incoming defer`) for a capture: those it was made with, without its content.
  * @param directory where its firmware and disks are made, empty: the stream overwrites them
- * @param machine   versioned name, as the stream has it
+ * @param machine   versioned name, as the stream has it; empty: as on its command line
  */
 export function destination(entry: Capture, directory: string, machine: string): string[] {
   for (const { file, size } of entry.aux_files as { file: string; size: number }[]) {
@@ -23,7 +23,7 @@ export function destination(entry: Capture, directory: string, machine: string):
     if (word === "-accel" || word === "-display" || (word === "-device" && value.startsWith("loader"))) {
       i++;
     } else if (word === "-machine") {
-      args.push(word, value.replace(/^[^,]+/, machine));
+      args.push(word, machine ? value.replace(/^[^,]+/, machine) : value);
       i++;
     } else if (word === "-bios") {
       args.push(word, `${directory}/${value}`);
