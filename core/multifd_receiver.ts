@@ -18,6 +18,9 @@ import type { Channel } from "./transport.ts";
 /** Milliseconds without a byte after which a mark is waited for no longer. */
 const SILENCE_MS = 30_000;
 
+/** Channels that get a thread of their own; each costs some MiB. */
+const THREADS = 16;
+
 /** What the channels work on. */
 export interface MultifdReceiverOptions extends PacketTarget {
   /** In the order of their numbers; the first message of each was read. */
@@ -43,7 +46,7 @@ export class MultifdReceiver {
     this.#unpacked = unpackedMemory(options.pageSize);
     const wake = () => this.#woken();
     this.#lanes = options.channels.map((channel, id) =>
-      ThreadLane.start(channel, id, options, wake) ?? this.#ownLane(channel, id)
+      (id < THREADS ? ThreadLane.start(channel, id, options, wake) : undefined) ?? this.#ownLane(channel, id)
     );
   }
 

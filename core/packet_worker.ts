@@ -5,9 +5,9 @@
  */
 import { SEGMENT, SLOT } from "../guest/memory.ts";
 import { StreamError, TransportError, TruncatedStreamError } from "../stream/errors.ts";
-import type { MultifdCodec } from "../stream/multifd_codec.ts";
 import { errnoText } from "./errno.ts";
 import { addressOf } from "./machine_address.ts";
+import { bringCodec } from "./multifd_bring.ts";
 import { unpackedMemory } from "./packet_lane.ts";
 import { type PacketPort, PacketReader } from "./packet_reader.ts";
 import type { PacketFault, PacketOrder, PacketWord } from "./packet_thread.ts";
@@ -174,21 +174,11 @@ async function prepare(order: Start): Promise<PacketReader | undefined> {
   try {
     const made = port = new SocketPort(Deno.dlopen("libc.so.6", SYMBOLS).symbols, order);
     const usedLength = (idstr: string) => made.blocks.get(idstr)?.usedLength;
-    const codec = order.codec && await bring(order.codec);
+    const codec = order.codec && await bringCodec(order.codec);
     return new PacketReader({ id, pageSize, usedLength, codec, unpacked: unpackedMemory(pageSize) }, made);
   } catch {
     return undefined;
   }
-}
-
-/** The packing of that name, out of the plugin a module exports. */
-async function bring({ name, module }: { name: string; module: string }): Promise<MultifdCodec> {
-  const plugins = Object.values(await import(module)) as ({ tables?: { multifd?: Record<string, MultifdCodec> } })[];
-  const codec = plugins.flatMap((plugin) => Object.values(plugin?.tables?.multifd ?? {})).find((one) =>
-    one.name === name
-  );
-  if (!codec) throw new TypeError(`${module} does not bring ${name}`);
-  return codec;
 }
 
 function describe(error: unknown): PacketFault {

@@ -20,6 +20,7 @@ export const multifdZlib: Plugin = Object.freeze<Plugin>({
         flag: MULTIFD_FLAG_ZLIB,
         name: "zlib",
         module: import.meta.url,
+        level: "multifd-zlib-level",
         decoder: () =>
           streamDecoder(
             ZlibStream.inflate(),

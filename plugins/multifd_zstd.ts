@@ -20,6 +20,7 @@ export const multifdZstd: Plugin = Object.freeze<Plugin>({
         flag: MULTIFD_FLAG_ZSTD,
         name: "zstd",
         module: import.meta.url,
+        level: "multifd-zstd-level",
         decoder: () =>
           streamDecoder(
             ZlibStream.unzstd(),

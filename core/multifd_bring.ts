@@ -1,0 +1,15 @@
+/**
+ * Packing of multifd packets in a Worker: functions cannot be posted, so a Worker imports the module that brings them.
+ * @module
+ */
+import type { MultifdCodec } from "../stream/multifd_codec.ts";
+
+/** The packing of that name, out of the plugins a module exports. @throws when it is not there */
+export async function bringCodec({ name, module }: { name: string; module: string }): Promise<MultifdCodec> {
+  const plugins = Object.values(await import(module)) as { tables?: { multifd?: Record<string, MultifdCodec> } }[];
+  const codec = plugins.flatMap((plugin) => Object.values(plugin?.tables?.multifd ?? {})).find((one) =>
+    one.name === name
+  );
+  if (!codec) throw new TypeError(`${module} does not bring ${name}`);
+  return codec;
+}
