@@ -17,6 +17,8 @@ export interface FileRequest {
   readonly channels?: readonly string[];
   /** Internal snapshot of a qcow2 image. */
   readonly snapshot?: string;
+  /** A file that is nothing known is raw memory. */
+  readonly raw?: boolean;
   /** Modules of plugins. */
   readonly plugins?: readonly string[];
 }
@@ -29,6 +31,9 @@ export const CHANNEL = ["--channel <file>", "a further channel of the migration;
 
 /** `--snapshot` */
 export const SNAPSHOT = ["--snapshot <name>", "internal snapshot of a qcow2 image, by name or id"] as const;
+
+/** `--raw` */
+export const RAW = ["--raw", "a file that is nothing known is raw memory: byte N is address N"] as const;
 
 /** Options of a command as the tools take them. */
 export function fileRequest<Options>(

@@ -45,9 +45,12 @@ export async function diffMemory(
   const devices = a.format === "raw" || b.format === "raw" ? [] : diffNotes(a, b, ignore);
   if (ignore({ device: "ram", field: name })) return { devices, ram: [] };
   const pageBytes = Math.min(left.block.pageBytes, right.block.pageBytes);
-  const both = common(left.there, right.there);
+  // a raw image has zeros where there is no memory: up to where it ends the other has them too
+  const end = Math.min(left.block.bytes, right.block.bytes);
+  const flat = a.format === "raw" || b.format === "raw" ? [[0, end] as const] : undefined;
+  const both = flat ?? common(left.there, right.there);
   const [onlyA, onlyB] = [[left, right], [right, left]]
-    .map(([one, other]) => without(one.there, other.there).map(([from, to]) => pages(from, to, pageBytes)));
+    .map(([one, other]) => without(one.there, flat ?? other.there).map(([from, to]) => pages(from, to, pageBytes)));
   let found: BlockDifference | undefined;
   if (!work.withoutRam) {
     const breath = new Breath(both.reduce((sum, [from, to]) => sum + to - from, 0), work);

@@ -3,8 +3,10 @@
  * @module
  */
 import { Breath, type LongWork } from "../containers/breath.ts";
-import type { Image, ImageBlock } from "../containers/image.ts";
+import { type Image, type ImageBlock, type ImageRam, MEMORY_BLOCK } from "../containers/image.ts";
 import { createOutput } from "../containers/output_file.ts";
+import { physicalRanges } from "../containers/physical_ram.ts";
+import { PhysicalRam } from "../containers/physical_view.ts";
 import { MemoryFaultError } from "../stream/errors.ts";
 import { RamCopy } from "./ram_copy.ts";
 import { ramProblems, refuse, RefusedError } from "./readable.ts";
@@ -24,7 +26,7 @@ export interface ExtractedBlock {
 
 /**
  * Write one RAM block as a raw file: byte N of the file is byte N of the block, zero pages are holes.
- * @param id   QEMU's name: "pc.ram"
+ * @param id   QEMU's name: "pc.ram"; "memory": guest-physical memory, byte N of the file is address N
  * @param path of the new file, which appears when it is whole
  * @throws {MemoryFaultError} when there is no such block; the message names those there are
  * @throws {RefusedError} when its pages are not in the file
@@ -35,12 +37,12 @@ export async function extractBlock(
   path: string,
   work: LongWork = {},
 ): Promise<ExtractedBlock> {
-  const block = blockNamed(image, id);
   await image.ram.prepare();
+  const { ram, block } = placeNamed(image, id);
   refuse(`extract ${id}`, ramProblems(image));
   using out = createOutput(path);
   const breath = new Breath(block.bytes, work);
-  using copy = new RamCopy(image.ram, out, breath);
+  using copy = new RamCopy(ram, out, breath);
   await copy.copy(block, 0, block.bytes, 0);
   await copy.drain();
   breath.end();
@@ -61,7 +63,7 @@ export async function extractRange(
   put: (piece: Uint8Array) => void,
   work: LongWork = {},
 ): Promise<void> {
-  const block = blockNamed(image, id);
+  const { ram, block } = placeNamed(image, id);
   if (offset + length > block.bytes) {
     const end = `0x${(offset + length).toString(16)}`;
     throw new MemoryFaultError(
@@ -76,7 +78,7 @@ export async function extractRange(
   const buffer = new Uint8Array(Math.min(STEP, length));
   for (let done = 0; done < length;) {
     const view = buffer.subarray(0, Math.min(STEP, length - done));
-    image.ram.readRange(block, offset + done, view);
+    ram.readRange(block, offset + done, view);
     put(view);
     done += view.length;
     const pause = breath.taken(view.length);
@@ -85,10 +87,29 @@ export async function extractRange(
   breath.end();
 }
 
-/** @throws {MemoryFaultError} naming the blocks there are */
+/**
+ * A block by its name; "memory" is guest-physical memory, where it is known how the machine lays it out.
+ * @throws {MemoryFaultError} naming the blocks there are
+ */
 export function blockNamed(image: Image, id: string): ImageBlock {
+  return placeNamed(image, id).block;
+}
+
+/** Name of the block of an image that has one. @throws {MemoryFaultError} naming the blocks there are */
+export function onlyBlock({ ram }: Image): string {
+  if (ram.blocks.length === 1) return ram.blocks[0].id;
+  const names = ram.blocks.slice(0, 40).map(({ id }) => id);
+  throw new MemoryFaultError(`No RAM block is named: give one of ${names.join(", ") || "none"}`, "", 0);
+}
+
+function placeNamed(image: Image, id: string): { readonly ram: ImageRam; readonly block: ImageBlock } {
   const block = image.ram.block(id);
-  if (block) return block;
+  if (block) return { ram: image.ram, block };
+  const ranges = id === MEMORY_BLOCK ? physicalRanges(image) : undefined;
+  if (ranges?.length) {
+    const ram = new PhysicalRam(image.ram, ranges);
+    return { ram, block: ram.blocks[0] };
+  }
   const names = image.ram.blocks.map(({ id }) => id);
   const there = names.length ? `the blocks are ${names.slice(0, 40).join(", ")}` : "there are none";
   throw new MemoryFaultError(`No RAM block is named ${JSON.stringify(id)}: ${there}`, id, 0);

@@ -5,14 +5,16 @@
 import type { Image } from "../containers/image.ts";
 import type { FileRequest } from "../repl/file_options.ts";
 import type { FileWork } from "../repl/file_work.ts";
+import { withHint } from "./hint.ts";
 import { sizeOf, tablesWith } from "./words.ts";
 
 /** Where in a file, and in which files beside it, the guest is; and who is told how far it is. */
-export async function placeOf({ offset, channels, plugins, snapshot }: FileRequest, work: FileWork) {
+export async function placeOf({ offset, channels, plugins, snapshot, raw }: FileRequest, work: FileWork) {
   return {
     offset: await sizeOf(offset) ?? 0,
     ...(channels !== undefined ? { channels } : {}),
     ...(snapshot !== undefined ? { snapshot } : {}),
+    ...(raw ? { raw } : {}),
     tables: await tablesWith(plugins),
     onProgress: work.onRead,
   };
@@ -21,7 +23,8 @@ export async function placeOf({ offset, channels, plugins, snapshot }: FileReque
 /** Open one for a single pass; "-" is standard input. */
 export async function openPass(path: string, request: FileRequest, work: FileWork): Promise<Image> {
   const { openImage } = await import("../containers/image.ts");
-  return await openImage(path, await placeOf(request, work));
+  const place = await placeOf(request, work);
+  return await withHint(path, place.offset, () => openImage(path, place));
 }
 
 /** Open one whose pages are wanted in another order than they come: a pipe is kept in a temporary file. */
@@ -31,7 +34,9 @@ export async function openFile(path: string, request: FileRequest, work: FileWor
     import("../containers/file_source.ts"),
     import("../containers/sources.ts"),
   ]);
-  return await openImage(path === "-" ? await spool(fileSource("-")) : path, await placeOf(request, work));
+  const place = await placeOf(request, work);
+  const input = path === "-" ? await spool(fileSource("-")) : path;
+  return await withHint(path, place.offset, () => openImage(input, place));
 }
 
 /** Whether something a stream can be found in begins there. */

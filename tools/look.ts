@@ -2,6 +2,7 @@
  * Reports that say what is in saved guests: inspect, explain, verify, why, diff.
  * @module
  */
+import type { Image } from "../containers/image.ts";
 import type { Diff } from "../repl/commands/diff.ts";
 import type { Explain, ExplainedLine, ExplainRequest } from "../repl/commands/explain.ts";
 import type { Inspect } from "../repl/commands/inspect.ts";
@@ -9,6 +10,7 @@ import type { Verify } from "../repl/commands/verify.ts";
 import type { Why } from "../repl/commands/why.ts";
 import type { FileWork } from "../repl/file_work.ts";
 import { openFile, openPass, placeOf } from "./files.ts";
+import { offsetHint } from "./hint.ts";
 import { sizeOf } from "./words.ts";
 
 /** What a saved guest holds. */
@@ -72,7 +74,7 @@ export const explain: Explain = async function* (path, request, work) {
   if (page && lines === 0) {
     return `nothing holds page 0x${page.offset.toString(16)} of ${page.block}: it counts as zero`;
   }
-  return fault?.message;
+  return fault && fault.message + await offsetHint(fault.message, path, where.offset);
 };
 
 async function physicalPlace(path: string, address: string, request: ExplainRequest, work: FileWork) {
@@ -117,18 +119,34 @@ export const why: Why = async (path, request, work) => {
   };
 };
 
+/** A file that is nothing known is raw memory where its size says so; else what is wrong with it as a stream is said. */
+async function refuseUnknown(image: Image, other: Image): Promise<void> {
+  if (image.format !== "raw") return;
+  const [{ openImage }, { rawCandidates }] = await Promise.all([
+    import("../containers/image.ts"),
+    import("../reports/diff_memory.ts"),
+  ]);
+  if (other.format !== "raw" && rawCandidates(other, image).length) return;
+  await using _stream = await openImage(image.source, { offset: image.streamOffset });
+}
+
 /** What differs between two. */
 export const diff: Diff = async (a, b, request, work) => {
   const [{ diffImages }, { diffText }] = await Promise.all([
     import("../reports/diff.ts"),
     import("../reports/diff_text.ts"),
   ]);
-  const { ignore, ram, offsetA, offsetB, plugins } = request;
-  await using left = await openFile(a, { offset: offsetA, plugins }, work);
-  await using right = await openFile(b, { offset: offsetB, plugins }, work);
+  const { ignore, ram, offsetA, offsetB, plugins, block } = request;
+  await using left = await openFile(a, { offset: offsetA, plugins, raw: true }, work);
+  await using right = await openFile(b, { offset: offsetB, plugins, raw: true }, work);
+  if (!request.raw && block === undefined) {
+    await refuseUnknown(left, right);
+    await refuseUnknown(right, left);
+  }
   const report = await diffImages(left, right, {
     ignore,
     withoutRam: !ram,
+    ...(block !== undefined ? { block } : {}),
     onProgress: work.onProgress,
     signal: work.signal,
   });

@@ -29,7 +29,7 @@ export const convert: Convert = async (from, to, request, work) => {
 
 /** RAM out of a saved guest. */
 export const extract: Extract = async (file, what, output, put, request, work) => {
-  const [{ extractBlock }, { writeElfCore }, { createOutput }] = await Promise.all([
+  const [{ extractBlock, onlyBlock }, { writeElfCore }, { createOutput }] = await Promise.all([
     import("../reports/extract.ts"),
     import("../reports/elf.ts"),
     import("../containers/output_file.ts"),
@@ -37,7 +37,9 @@ export const extract: Extract = async (file, what, output, put, request, work) =
   await using image = await openFile(file, request, work);
   work.guard();
   if (what.kind === "elf") return await writeElfCore(image, output!, work);
-  if (what.kind === "block" && output !== undefined) return await extractBlock(image, what.block, output, work);
+  if (what.kind === "block" && output !== undefined) {
+    return await extractBlock(image, what.block ?? onlyBlock(image), output, work);
+  }
   using out = output === undefined ? undefined : createOutput(output);
   const write = out ? (bytes: Uint8Array) => out.write(bytes) : put;
   const bytes = await extractPiece(image, what, write, work);
@@ -52,13 +54,13 @@ async function extractPiece(
   write: (bytes: Uint8Array) => void,
   work: Parameters<Extract>[5],
 ): Promise<number> {
-  const { blockNamed, domainXml, extractRange, pageAt } = await import("../reports/extract.ts");
+  const { blockNamed, domainXml, extractRange, onlyBlock, pageAt } = await import("../reports/extract.ts");
   if (what.kind === "xml") {
     const text = new TextEncoder().encode(domainXml(image));
     write(text);
     return text.length;
   }
-  const block = blockNamed(image, what.block);
+  const block = blockNamed(image, what.block ?? onlyBlock(image));
   const at = what.kind === "range" ? (await sizeOf(what.at))! : 0;
   const range = what.kind === "block"
     ? { offset: 0, length: block.bytes }

@@ -15,6 +15,10 @@ export interface DiffRequest {
   /** Where the streams begin: sizes. */
   readonly offsetA?: string;
   readonly offsetB?: string;
+  /** Files that are nothing known are raw memory. */
+  readonly raw?: boolean;
+  /** RAM block that a raw file is compared with. */
+  readonly block?: string;
   readonly plugins?: readonly string[];
 }
 
@@ -32,6 +36,10 @@ export type Diff = (a: string, b: string, request: DiffRequest, work: FileWork) 
 const DETAILS = `
 The files may be of different formats; how a guest travels is no difference. Exit status 0: equal, 1: not.
 
+ELF cores are compared as guest-physical memory, with the processors' registers. A file that is nothing known is taken for raw
+memory where it has the size of one RAM block of the other, or of all its memory; --block names the block, --raw takes two such
+files for memory.
+
 --ignore PATTERN leaves out, with * and ? as in file names:
   timers                 clocks, time stamps, timers
   e1000                  a device; 0000:00:03.0/e1000 for one of several
@@ -42,6 +50,8 @@ The files may be of different formats; how a guest travels is no difference. Exi
 Examples:
   miglab diff before.sav after.sav
   miglab diff --ignore timers --ignore cpu vm.sav saved.img
+  miglab diff vm.sav dump.elf
+  miglab diff --block pc.ram vm.sav ram.raw
   miglab diff --json a.sav b.sav | jq '.ram[] | {block, changedPages}'`;
 
 /** Declares `diff`. */
@@ -53,6 +63,8 @@ export const diffCommand: CommandModule = (root, context) => {
     .argument("<b>", "another")
     .option("--ignore <pattern>", "what does not count; repeatable", repeatable)
     .option("--no-ram", "leave the content of RAM alone")
+    .option("--raw", "files that are nothing known are raw memory")
+    .option("--block <id>", "the RAM block a raw file is compared with")
     .option("--offset-a <bytes>", "where in A the stream begins", sizeArgument)
     .option("--offset-b <bytes>", "where in B the stream begins", sizeArgument)
     .addHelpText("after", DETAILS)

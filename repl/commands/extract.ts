@@ -3,7 +3,7 @@
  * @module
  */
 import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
-import { CHANNEL, type FileRequest, fileRequest, OFFSET, SNAPSHOT } from "../file_options.ts";
+import { CHANNEL, type FileRequest, fileRequest, OFFSET, RAW, SNAPSHOT } from "../file_options.ts";
 import { type FileWork, fileWork, writeBytes } from "../file_work.ts";
 import { sizeArgument, UsageError } from "../options.ts";
 import { bytesText } from "../progress.ts";
@@ -11,7 +11,7 @@ import type { CommandModule, Context } from "../program.ts";
 
 /** What is asked for. */
 export type ExtractWhat =
-  | { readonly kind: "block"; readonly block: string }
+  | { readonly kind: "block"; readonly block: string | undefined }
   | { readonly kind: "range"; readonly block: string; readonly at: string; readonly length: string | undefined }
   | { readonly kind: "elf" }
   | { readonly kind: "xml" };
@@ -41,11 +41,15 @@ const DETAILS = `
 Sizes and offsets take suffixes: 0x1000, 4k, 1.5M. Without -o bytes go to stdout, which then must not be a terminal. Zero
 pages are holes in the new file, which appears when it is complete.
 
+The block "memory" is guest-physical memory: its offsets are addresses. An ELF core and raw memory have no other.
+
 Examples:
   miglab extract vm.sav --block pc.ram -o pc.ram.raw
   miglab extract vm.sav --format elf -o vm.core && gdb -c vm.core
   miglab extract vm.sav --page pc.ram:0x7c000 | xxd
   miglab extract vm.sav --range pc.ram:1M+64k -o kernel.bin
+  miglab extract dump.elf --range memory:0xf0000+64k -o bios.bin
+  miglab extract dump.elf --format raw -o memory.raw
   miglab extract saved.img --xml`;
 
 /** Declares `extract`. */
@@ -55,7 +59,11 @@ export const extractCommand: CommandModule = (root, context) => {
     .description("Write one RAM block, a piece of it, or all of guest-physical memory as an ELF core.")
     .argument("<file>", "a saved guest")
     .option("--block <id>", "the block: pc.ram")
-    .addOption(new Option("--format <format>", "raw: a block; elf: all memory").choices(["raw", "elf"] as const))
+    .addOption(
+      new Option("--format <format>", "raw: a block, the only one unless named; elf: all memory").choices(
+        ["raw", "elf"] as const,
+      ),
+    )
     .option("--page <block:offset>", "the page that holds this byte", placeArgument)
     .option("--range <block:offset+length>", "a piece of a block", rangeArgument)
     .option("--xml", "the domain's XML of a libvirt image")
@@ -63,6 +71,7 @@ export const extractCommand: CommandModule = (root, context) => {
     .option(...OFFSET)
     .option(...CHANNEL)
     .option(...SNAPSHOT)
+    .option(...RAW)
     .addHelpText("after", DETAILS)
     .action(async (file, { block, format, page, range, xml, output, ...options }) => {
       const wanted: ExtractWhat[] = [];
@@ -71,8 +80,9 @@ export const extractCommand: CommandModule = (root, context) => {
       if (page) wanted.push({ kind: "range", ...page, length: undefined });
       if (range) wanted.push({ kind: "range", ...range });
       if (xml) wanted.push({ kind: "xml" });
+      if (format === "raw" && !wanted.length) wanted.push({ kind: "block", block: undefined });
       if (wanted.length !== 1) {
-        throw new UsageError("extract: give one of --block, --page, --range, --format elf and --xml");
+        throw new UsageError("extract: give one of --block, --page, --range, --format and --xml");
       }
       const [what] = wanted;
       const target = output === "-" ? undefined : output;

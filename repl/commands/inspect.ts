@@ -3,7 +3,7 @@
  * @module
  */
 import type { Style } from "../colour.ts";
-import { CHANNEL, type FileRequest, fileRequest, OFFSET, SNAPSHOT } from "../file_options.ts";
+import { CHANNEL, type FileRequest, fileRequest, OFFSET, RAW, SNAPSHOT } from "../file_options.ts";
 import { type FileWork, fileWork } from "../file_work.ts";
 import { oneLine } from "../output.ts";
 import type { CommandModule, Context } from "../program.ts";
@@ -33,13 +33,15 @@ export interface Inspected extends AsyncDisposable {
 export type Inspect = (path: string, request: InspectRequest, work: FileWork) => Promise<Inspected>;
 
 const DETAILS = `
-Reads QEMU migration streams as migrate file: and exec: write them, sequential or mapped-ram. A damaged file is reported as
+Reads QEMU migration streams as migrate file: and exec: write them, sequential or mapped-ram; libvirt save images; internal
+snapshots of qcow2 images; ELF cores as dump-guest-memory and virsh dump --memory-only write them. A damaged file is reported as
 far as it goes; then one line on stderr says what is wrong and where, and the exit status is 1.
 
 Examples:
   miglab inspect vm.sav
   miglab inspect --json --hash vm.sav | jq .ram.blocks
   miglab inspect --device cpu vm.sav
+  miglab inspect dump.elf
   zstdcat vm.sav.zst | miglab inspect -`;
 
 /** Declares `inspect`. */
@@ -52,6 +54,7 @@ export const inspectCommand: CommandModule = (root, context) => {
     .option(...OFFSET)
     .option(...CHANNEL)
     .option(...SNAPSHOT)
+    .option(...RAW)
     .option("--sections", "a line for each section")
     .option("--device <name>", "only this device, with its fields")
     .option("--pages", "list the ranges of pages that are data (with --json)")
