@@ -10,7 +10,7 @@ import type { Verify } from "../repl/commands/verify.ts";
 import type { Why } from "../repl/commands/why.ts";
 import type { FileWork } from "../repl/file_work.ts";
 import { openFile, openPass, placeOf } from "./files.ts";
-import { offsetHint } from "./hint.ts";
+import { offsetHint, withHint } from "./hint.ts";
 import { sizeOf } from "./words.ts";
 
 /** What a saved guest holds. */
@@ -90,7 +90,11 @@ export const verify: Verify = async (path, request, work) => {
     import("../reports/verify.ts"),
     import("../reports/verify_text.ts"),
   ]);
-  const report = await verifyImage(path, { ...await placeOf(request, work), returnPath, against });
+  const place = await placeOf(request, work);
+  const found = await verifyImage(path, { ...place, returnPath, against });
+  const [first, ...others] = found.findings;
+  const hint = first ? await offsetHint(first.message, path, place.offset) : "";
+  const report = hint ? { ...found, findings: [{ ...first, message: first.message + hint }, ...others] } : found;
   return { report, text: (style) => verifyText(path === "-" ? "standard input" : path, report, style) };
 };
 
@@ -120,14 +124,17 @@ export const why: Why = async (path, request, work) => {
 };
 
 /** A file that is nothing known is raw memory where its size says so; else what is wrong with it as a stream is said. */
-async function refuseUnknown(image: Image, other: Image): Promise<void> {
+async function refuseUnknown(image: Image, other: Image, path: string): Promise<void> {
   if (image.format !== "raw") return;
   const [{ openImage }, { rawCandidates }] = await Promise.all([
     import("../containers/image.ts"),
     import("../reports/diff_memory.ts"),
   ]);
   if (other.format !== "raw" && rawCandidates(other, image).length) return;
-  await using _stream = await openImage(image.source, { offset: image.streamOffset });
+  const offset = image.streamOffset;
+  await withHint(path, offset, async () => {
+    await using _stream = await openImage(image.source, { offset });
+  });
 }
 
 /** What differs between two. */
@@ -140,8 +147,8 @@ export const diff: Diff = async (a, b, request, work) => {
   await using left = await openFile(a, { offset: offsetA, plugins, raw: true }, work);
   await using right = await openFile(b, { offset: offsetB, plugins, raw: true }, work);
   if (!request.raw && block === undefined) {
-    await refuseUnknown(left, right);
-    await refuseUnknown(right, left);
+    await refuseUnknown(left, right, a);
+    await refuseUnknown(right, left, b);
   }
   const report = await diffImages(left, right, {
     ignore,
