@@ -428,15 +428,15 @@ class Pass {
     if (lastBit(bitmap) < block.pages.pages) block.bitmap = bitmap;
   }
 
-  /** Before machine type 8.1 multifd leaves no mark: then all that can be seen is that no data came. */
+  /** Before machine type 8.1 multifd leaves no mark: then all that can be seen is that pages are missing and no data came. */
   #ramFormat(): StreamIndex["ramFormat"] {
     const { ram } = this.#decoder;
     if (!this.#blocks.length) return null;
     if (ram.framing.mappedRam) return "mapped-ram";
     if (this.#flushSeen || this.#options.channels?.multifd) return "multifd";
-    const expected = this.#ramEnd && !ram.framing.ignoreShared &&
-      this.#blocks.some(({ entry }) => entry.usedLength > 0);
-    return expected && this.#dataPages === 0 && (this.#pageRecords === 0 || this.#flushesAfterSections())
+    const missing = this.#ramEnd && !ram.framing.ignoreShared &&
+      this.#blocks.some(({ pages }) => pages.sentPages < pages.pages);
+    return missing && this.#dataPages === 0 && (this.#pageRecords === 0 || this.#flushesAfterSections())
       ? "multifd"
       : "stream";
   }

@@ -225,7 +225,8 @@ export class RamChecks {
       );
     }
     if (this.#elsewhere) return;
-    const elsewhere = mappedRam || this.#flushes > 0 || this.#dataPages === 0;
+    const nothing = this.#dataPages === 0 && this.#blocks.some(({ sent }) => sent.sentPages < sent.pages);
+    const elsewhere = mappedRam || this.#flushes > 0 || nothing;
     if (this.#blocks.length === 0 || (elsewhere && !ignoreShared)) {
       if (!mappedRam && this.#blocks.length > 0) {
         const { offset, path } = this.#blocks[0];
