@@ -6,6 +6,7 @@
 import type { Guest, RunState } from "../guest/guest.ts";
 import type { RamCounters, RamStrategy, Tables } from "./plugin.ts";
 import type { Channel } from "./transport.ts";
+import type { WorkerStock } from "./worker_stock.ts";
 
 /** Told about the moments of a save that the monitor shows. */
 export interface SaveObserver {
@@ -56,6 +57,8 @@ export interface LoadRequest {
   readonly channel: Channel;
   /** Further channels (multifd), open; closed by the caller. */
   readonly channels?: readonly Channel[];
+  /** Threads for them that were started ahead; closed by the caller. */
+  readonly threads?: WorkerStock;
   /** Is the capability on here? Compared with what the stream says. */
   readonly capability: (name: string) => boolean;
   /** Value of a parameter, by QMP name. */

@@ -13,10 +13,12 @@ import type { Monitor } from "./command.ts";
 import { acceptOpened, closeChannels, furtherChannels, missingTls } from "./further_channels.ts";
 import { loadGuest } from "./load.ts";
 import { AcceptError, acceptMultifd } from "./multifd_accept.ts";
+import { threadsAhead } from "./multifd_receiver.ts";
 import { checkReach, type Destination } from "./reach.ts";
 import type { Session } from "./session.ts";
 import type { MigrationStatus } from "./status.ts";
 import type { Channel, Listener, MigrateAddress } from "./transport.ts";
+import type { WorkerStock } from "./worker_stock.ts";
 
 /** The incoming role of a session. */
 export class Incoming {
@@ -28,6 +30,8 @@ export class Incoming {
   #channel: Channel | undefined;
   /** Those of multifd. */
   #further: readonly Channel[] = [];
+  /** Started while nobody has connected. */
+  #threads?: WorkerStock;
   readonly #abort = new AbortController();
   #settled: Promise<void> = Promise.resolve();
   /** The whole story of a failure in one line, more than `error-desc` tells. */
@@ -88,6 +92,7 @@ export class Incoming {
     // an error here leaves the status at setup for good, in QEMU too
     const extra = furtherChannels(session);
     const listener = this.#listener = transport.listen(address, { ...session.transportContext(monitor), extra });
+    if (extra.count > 0 && listener.listening) this.#threads = threadsAhead(extra.count);
     this.#begun = true;
     this.#fromFile = transport.kind === "file" || transport.kind === "buffer";
     this.#settled = this.#receive(listener, extra.count, exitOnError);
@@ -102,6 +107,7 @@ export class Incoming {
   stop(): void {
     this.#abort.abort();
     for (const channel of [this.#channel, ...this.#further]) channel?.abort();
+    this.#threads?.close();
     this.#listener?.close();
   }
 
@@ -147,6 +153,7 @@ export class Incoming {
     const guest = await loadGuest({
       channel,
       channels: this.#further,
+      threads: this.#threads,
       capability: (name) => session.on(name),
       parameter: (name) => session.parameter(name),
       tables: session.registry.tables,
@@ -181,6 +188,7 @@ export class Incoming {
   }
 
   async #close(listener: Listener): Promise<void> {
+    this.#threads?.close();
     try {
       listener.close();
       await closeChannels(this.#further);

@@ -235,7 +235,7 @@ export class RamLoad {
   /** Wait at a mark for the multifd channels; at the first one they begin. */
   #sync(): Promise<void> {
     if (!this.#multifd) {
-      const { channel, channels, parameter, tables } = this.#owner.request;
+      const { channel, channels, threads, parameter, tables } = this.#owner.request;
       const blocks = this.#open();
       const compression = parameter("multifd-compression");
       this.#touchAhead();
@@ -243,6 +243,7 @@ export class RamLoad {
         channels: channels!,
         block: (idstr) => blocks.find((block) => block.idstr === idstr),
         blocks,
+        threads,
         pageSize: this.#owner.decoder.ram.framing.pageSize,
         codec: Object.values(tables.multifd ?? {}).find(({ name }) => name === compression),
         ahead: this.#ahead,

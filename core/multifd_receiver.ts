@@ -12,14 +12,21 @@
  */
 import { TransportError, TruncatedStreamError } from "../stream/errors.ts";
 import { OwnLane, type PacketLane, type PacketTarget, unpackedMemory } from "./packet_lane.ts";
-import { Refused, ThreadLane } from "./packet_thread.ts";
+import { PACKET_WORKER, Refused, ThreadLane } from "./packet_thread.ts";
+import { canPassDescriptors } from "./scm_rights.ts";
 import type { Channel } from "./transport.ts";
+import { WorkerStock } from "./worker_stock.ts";
 
 /** Milliseconds without a byte after which a mark is waited for no longer. */
 const SILENCE_MS = 30_000;
 
 /** Channels that get a thread of their own; each costs some MiB. */
 const THREADS = 16;
+
+/** Start the threads for `count` channels ahead, where there can be any. */
+export function threadsAhead(count: number): WorkerStock | undefined {
+  return canPassDescriptors() ? new WorkerStock(PACKET_WORKER, Math.min(count, THREADS)) : undefined;
+}
 
 /** What the channels work on. */
 export interface MultifdReceiverOptions extends PacketTarget {

@@ -8,6 +8,7 @@ import type { MultifdCodec } from "../stream/multifd_codec.ts";
 import type { TouchAhead } from "./lane.ts";
 import { type PacketPort, PacketReader, UNPACKED_BYTES } from "./packet_reader.ts";
 import type { Channel } from "./transport.ts";
+import type { WorkerStock } from "./worker_stock.ts";
 
 /** What all channels of a load work on. */
 export interface PacketTarget {
@@ -15,6 +16,8 @@ export interface PacketTarget {
   block(idstr: string): RamBlock | undefined;
   /** All of them, for threads that have to know them before the first page; left out: no threads. */
   readonly blocks?: readonly RamBlock[];
+  /** Threads that were started ahead. */
+  readonly threads?: WorkerStock;
   /** Bytes of a target page. */
   readonly pageSize: number;
   /** How pages are packed; undefined: not at all. */

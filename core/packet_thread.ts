@@ -65,6 +65,8 @@ export type PacketWord =
 /** The Worker cannot do it; nothing was read. */
 export class Refused extends Error {}
 
+/** Module of the Worker. */
+export const PACKET_WORKER = new URL("./packet_worker.ts", import.meta.url);
 /** Bytes of what is shared with a Worker. */
 const SHARED_BYTES = 16;
 
@@ -114,7 +116,7 @@ export class ThreadLane implements PacketLane {
     const loan = channel.lendSocket();
     if (!loan) return undefined;
     try {
-      const worker = new Worker(new URL("./packet_worker.ts", import.meta.url), { type: "module" });
+      const worker = target.threads?.take() ?? new Worker(PACKET_WORKER, { type: "module" });
       const shared = new SharedArrayBuffer(SHARED_BYTES);
       const lane = new ThreadLane(worker, channel, id, loan.done, changed, blocks, shared);
       lane.#order({
