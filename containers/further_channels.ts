@@ -37,6 +37,9 @@ const REGION = 2 ** 44;
 const DEVICE_STATE_LIMIT = 1 << 30;
 const DEVICE_STATE_BYTES = 276;
 
+/** How the doubt ends that tells of channels that are missing. */
+export const NOT_GIVEN = "are on channels that were not given";
+
 /** One channel as an image tells of it. */
 export interface ImageChannel {
   /** "multifd 0", "preempt". */
@@ -214,7 +217,7 @@ export class FurtherChannels {
     }
     const packets = this.#multifd.reduce((sum, channel) => sum + channel.packets, 0);
     const missing = this.#highest + 1 - packets;
-    if (missing > 0) doubts.push(`${missing} packets are on channels that were not given`);
+    if (missing > 0) doubts.push(`${missing} packets ${NOT_GIVEN}`);
     if (this.#preempt) await this.#preemptPages(this.#preempt, places);
     return doubts;
   }

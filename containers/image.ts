@@ -225,6 +225,7 @@ class StreamImage implements Image {
     if (found.snapshots) this.snapshots = found.snapshots;
     if (found.snapshot) this.snapshot = found.snapshot;
     const problem = found.problem();
+    if (problem && index.fault) index.fault.message += `; ${problem}`;
     const bits = configuration?.targetPageBits ?? (ramFormat === null ? undefined : Math.log2(pageSize));
     this.stream = {
       version: index.version,

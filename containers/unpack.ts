@@ -14,14 +14,17 @@ import { once } from "node:events";
 import * as fs from "node:fs";
 import { delimiter, join } from "node:path";
 import process from "node:process";
-import { Readable } from "node:stream";
-import { constants, createGunzip, zstdDecompressSync } from "node:zlib";
+import { createGunzip, zstdDecompressSync } from "node:zlib";
 import type { ByteSource } from "../stream/channel.ts";
 import { TransportError } from "../stream/errors.ts";
 import type { Compression } from "./magic.ts";
 import { ZstdFrames } from "./zstd_frames.ts";
 
 const CHUNK = 1 << 18;
+/** Bytes of gzip between two looks at what came out, which may be a thousand times as much. */
+const GZIP_STEP = 1 << 16;
+/** What the programs say of a file that was cut. */
+const CUT = /unexpected end|premature end|truncated|ends? unexpectedly|unexpected eof|file ends/i;
 /** Bytes of a zstd frame that are held, packed and unpacked, where the program is not there. */
 const FRAME_LIMIT = 1 << 28;
 const UNPACKED_LIMIT = 1 << 30;
@@ -32,6 +35,19 @@ export interface UnpackedSource extends ByteSource {
   problem(): string | undefined;
   /** Stop, and end the program that was started. */
   close(): void;
+}
+
+/** Why it ended, without what the program puts in front. */
+function sentence(compression: Compression, said: string): string {
+  const text = said.replace(/^(\S*\/)?\w+: /, "").replace(/^(\(stdin\)|<stdin>|\/\*stdin\*\\) ?: /, "").replace(
+    /[;\s]+$/,
+    "",
+  );
+  // lzop meets the end where it expects none, and tells what errno held before
+  if (compression === "lzop" && text.startsWith("Inappropriate ioctl")) {
+    return sentence(compression, "unexpected end of file");
+  }
+  return CUT.test(text) ? `the file was cut: its ${compression} data ends early (${text})` : `${compression}: ${text}`;
 }
 
 type Pieces = AsyncGenerator<Uint8Array, string | undefined>;
@@ -66,7 +82,7 @@ export function unpack(
         if (!next.done) piece = next.value;
         else {
           done = true;
-          problem = next.value && `${compression}: ${next.value}`;
+          problem = next.value && sentence(compression, next.value);
         }
       }
       const n = Math.min(view.length, piece.length);
@@ -91,19 +107,37 @@ async function* chunks(source: ByteSource): AsyncGenerator<Uint8Array> {
   }
 }
 
+/** What came out is taken before the end is asked for: the complaint about a cut file would drop it. */
 async function* gunzip(packed: AsyncGenerator<Uint8Array>): Pieces {
-  // a sync flush at the end gives what a cut file still held; the stream inside then ends early, which says enough
-  const gunzip = createGunzip({ chunkSize: CHUNK, finishFlush: constants.Z_SYNC_FLUSH });
-  const input = Readable.from(packed);
-  input.on("error", (error) => gunzip.destroy(error));
-  gunzip.on("error", () => {}); // the loop below has it; it may be told more than once
+  const gunzip = createGunzip({ chunkSize: CHUNK });
+  const out: Uint8Array[] = [];
+  let failure: Error | undefined;
+  let ended = false;
+  const over = new Promise<void>((resolve) => {
+    gunzip.on("end", resolve).on("error", (error) => {
+      failure ??= error;
+      resolve();
+    });
+  }).then(() => ended = true);
+  gunzip.on("data", (piece: Uint8Array) => out.push(piece));
   try {
-    yield* input.pipe(gunzip) as unknown as AsyncIterable<Uint8Array>;
-  } catch (error) {
-    if (error instanceof TransportError) throw error;
-    return (error as Error).message;
+    for await (const chunk of packed) {
+      for (let at = 0; at < chunk.length && !ended; at += GZIP_STEP) {
+        const step = chunk.subarray(at, at + GZIP_STEP);
+        await Promise.race([new Promise((resolve) => gunzip.write(step, resolve)), over]);
+        yield* out.splice(0);
+      }
+      if (ended) break;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    yield* out.splice(0);
+    gunzip.end();
+    await over;
+    yield* out;
+  } finally {
+    gunzip.destroy();
   }
-  return undefined;
+  return failure?.message;
 }
 
 /**
@@ -165,7 +199,7 @@ async function* program(
     await feeding;
     if (failure) throw failure;
     const code = await ended;
-    return code === 0 ? undefined : said.trim().split("\n")[0].replace(/^\w+: /, "") || `ended with status ${code}`;
+    return code === 0 ? undefined : said.trim().split("\n")[0] || `ended with status ${code}`;
   } finally {
     if (child.exitCode === null) child.kill();
   }

@@ -41,8 +41,11 @@ function reason(specifier: string, error: unknown): string {
   const url = urlOf(specifier);
   const [first, ...rest] = error.message.split("\n");
   if (/^(Module not found|Cannot find module) /.test(first) && first.includes(url)) return "No such file or directory";
+  if (first.includes("ERR_UNSUPPORTED_DIR_IMPORT")) return "Is a directory";
   const place = /:(\d+:\d+)$/.exec(rest.at(-1) ?? first)?.[1];
-  if (!/SyntaxError/.test(error.name + first) || place === undefined) return first.replaceAll(url, specifier);
+  if (!/SyntaxError/.test(error.name + first) || place === undefined) {
+    return first.replaceAll(url, specifier).replace(/\.$/, "");
+  }
   // the sentence behind the first lists everything that could stand there
   return `${
     first.replace(/^SyntaxError: /, "").replace(/\. Expected .*$/s, "").replace(/ at file:.*$/, "")

@@ -7,7 +7,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileSource } from "../containers/file_source.ts";
 import type { FoundStream } from "../containers/find_stream.ts";
-import { openImage, type OpenImageOptions } from "../containers/image.ts";
+import { NOT_GIVEN } from "../containers/further_channels.ts";
+import { type Image, openImage, type OpenImageOptions } from "../containers/image.ts";
+import { UnsupportedError } from "../stream/errors.ts";
 import { convertImage } from "./convert.ts";
 
 /**
@@ -22,6 +24,7 @@ export async function joinChannels(path: string, options: OpenImageOptions): Pro
   try {
     await using image = await openImage(path, options);
     if (image.fault) throw image.fault;
+    checkAllThere(image);
     const file = join(directory, "joined");
     await convertImage(image, file, "mapped-ram");
     const source = fileSource(file);
@@ -29,4 +32,17 @@ export async function joinChannels(path: string, options: OpenImageOptions): Pro
   } finally {
     fs.rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** Pages that did not come would be taken for zeros. */
+function checkAllThere({ channels, streamOffset, warnings }: Image): void {
+  const doubt = warnings.find(({ text }) => text.endsWith(NOT_GIVEN));
+  if (!doubt) return;
+  throw new UnsupportedError("Cannot join the channels", {
+    channel: "main",
+    offset: streamOffset,
+    found: `${channels.map(({ name }) => name).join(", ")}; ${doubt.text}`,
+    expected: "all multifd channels of the migration",
+    feature: "multifd",
+  });
 }

@@ -3,6 +3,7 @@
  * @module
  */
 import type { Bench, BenchOptions } from "../repl/bench.ts";
+import { offsetHint } from "./hint.ts";
 import { pluginsOf, sizeOf } from "./words.ts";
 
 /** Open one. @throws in one line that names the file, where there is one */
@@ -10,17 +11,19 @@ export async function openBench(
   { content = [], accel, plugins, offset, channels, ...options }: BenchOptions,
 ): Promise<Bench> {
   const { parseContent, Workbench } = await import("../mod.ts");
+  const modules = await pluginsOf(plugins);
+  const start = await sizeOf(offset) ?? 0;
   try {
     return await Workbench.open({
       ...options,
-      offset: await sizeOf(offset),
+      offset: start,
       channels,
       content: content.length > 0 ? content.map(parseContent) : undefined,
       accelerator: accel,
-      plugins: await pluginsOf(plugins),
+      plugins: modules,
     });
   } catch (error) {
-    if (options.guest !== undefined && error instanceof Error) explain(error, options.guest);
+    if (options.guest !== undefined && error instanceof Error) await explain(error, options.guest, start);
     throw error;
   }
 }
@@ -28,7 +31,8 @@ export async function openBench(
 /** Channels that may stand in files of their own. */
 const BESIDE = ["multifd", "postcopy-preempt"];
 
-function explain(error: Error & { feature?: string }, guest: string): void {
+async function explain(error: Error & { feature?: string }, guest: string, offset: number): Promise<void> {
+  error.message += await offsetHint(error.message, guest, offset);
   if (BESIDE.includes(error.feature ?? "")) error.message += "; give the file of each with --channel";
   if (!error.message.includes(guest)) error.message = `${guest}: ${error.message}`;
 }
