@@ -51,6 +51,9 @@ export interface Capture {
 export const HEAD_BYTES = 25;
 const ID_AT = 24;
 const LIST = "capture.json";
+const PART = "capture.json.part";
+/** Room that is kept for a list: that of 255 multifd channels has 50 KiB. */
+const RESERVED = 64 << 10;
 /** Bytes of a list anybody needs: some hundred channels have 40 KiB. */
 const MAX_LIST = 1 << 20;
 
@@ -73,9 +76,32 @@ export function makeCaptureDirectory(path: string): void {
   }
 }
 
-/** Write the list. */
+/** Keep room for the list, so that it can be written when the files have filled the disk. @throws {TransportError} */
+export function reserveCapture(path: string): void {
+  try {
+    fs.writeFileSync(join(path, PART), " ".repeat(RESERVED), { mode: 0o600, flag: "wx" });
+  } catch (error) {
+    fs.rmSync(join(path, PART), { force: true });
+    throw new TransportError(`Cannot record into '${path}': ${errnoText(error)}`, { cause: error });
+  }
+}
+
+/** Write the list, into the room that was kept. @throws {TransportError} when there is more to say than it holds, and no room */
 export function writeCapture(path: string, capture: Capture): void {
-  fs.writeFileSync(join(path, LIST), JSON.stringify(capture, undefined, 2) + "\n", { mode: 0o600 });
+  const bytes = new TextEncoder().encode(JSON.stringify(capture, undefined, 2) + "\n");
+  const part = join(path, PART);
+  try {
+    const fd = fs.openSync(part, "r+");
+    try {
+      for (let done = 0; done < bytes.length;) done += fs.writeSync(fd, bytes, done, bytes.length - done, done);
+      fs.ftruncateSync(fd, bytes.length);
+    } finally {
+      fs.closeSync(fd);
+    }
+    fs.renameSync(part, join(path, LIST));
+  } catch (error) {
+    throw new TransportError(`Cannot record into '${path}': ${errnoText(error)}`, { cause: error });
+  }
 }
 
 /** Read it. @throws {TransportError} when there is none, or it is none */

@@ -5,7 +5,7 @@
  *            <--             <--         <--
  *
  * Passing comes first: when the disk is full the migration goes on, and the capture says that it is not complete. Memory is
- * two buffers for each direction, whatever the guest's size. Where FFI is allowed and both sides are Unix sockets or TCP over
+ * two buffers for each direction, or a pipe and what it holds, whatever the guest's size. Where FFI is allowed and both sides are Unix sockets or TCP over
  * IPv4 the kernel passes the bytes on (splice_pass.ts), else this program does (record_pass.ts).
  * @module
  */
@@ -13,7 +13,14 @@ import fs from "node:fs";
 import { join } from "node:path";
 import { CommandError, TransportError } from "../stream/errors.ts";
 import { parseUri } from "./address.ts";
-import { type Capture, type CapturedChannel, kindOfChannel, makeCaptureDirectory, writeCapture } from "./capture.ts";
+import {
+  type Capture,
+  type CapturedChannel,
+  kindOfChannel,
+  makeCaptureDirectory,
+  reserveCapture,
+  writeCapture,
+} from "./capture.ts";
 import { ChannelPass, headOf, type RecordPass } from "./record_pass.ts";
 import { canPassDescriptors } from "./scm_rights.ts";
 import type { MigrateAddress, Transport, TransportContext } from "./transport.ts";
@@ -63,6 +70,12 @@ export async function record(options: RecordOptions): Promise<Capture> {
   makeCaptureDirectory(directory);
   const ends = !options.copy && canPassDescriptors() ? await kernelEnds(from.address, to.address) : undefined;
   const door = ends ?? channelEnds(from, to);
+  try {
+    reserveCapture(directory);
+  } catch (error) {
+    door.close();
+    throw error;
+  }
   onListening?.(door.uri);
   return await new Recording(options, door).run();
 }
@@ -107,14 +120,17 @@ function channelEnds(from: End, to: End): Ends {
 
 /** By descriptors; undefined where one side cannot be reached so. */
 async function kernelEnds(from: MigrateAddress, to: MigrateAddress): Promise<Ends | undefined> {
-  const [{ connectFd, listenFd, reaches }, { SplicePass, SpliceWorkers }] = await Promise.all([
+  const [{ connectFd, listenFd, reaches }, { SpliceTeam }] = await Promise.all([
     import("./fd_sockets.ts"),
     import("./splice_pass.ts"),
   ]);
   if (!await reaches(to)) return undefined;
-  const listener = await listenFd(from);
-  if (!listener) return undefined;
-  const workers = new SpliceWorkers();
+  const team = await SpliceTeam.start();
+  const listener = await listenFd(from).catch((error) => {
+    team.close();
+    throw error;
+  });
+  if (!listener) return team.close(), undefined;
   const port = listener.port;
   return {
     uri: "path" in from ? `unix:${from.path}` : `tcp:${(from as { host: string }).host}:${port}`,
@@ -122,7 +138,7 @@ async function kernelEnds(from: MigrateAddress, to: MigrateAddress): Promise<End
       const source = await listener.accept();
       try {
         const destination = await connectFd(to);
-        return (base) => new SplicePass(source, destination, base, workers.take());
+        return (base) => team.pass(source, destination, base);
       } catch (error) {
         source.shut();
         source.close();
@@ -131,7 +147,7 @@ async function kernelEnds(from: MigrateAddress, to: MigrateAddress): Promise<End
     },
     close() {
       listener.close();
-      workers.close();
+      team.close();
     },
   };
 }

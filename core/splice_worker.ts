@@ -1,132 +1,204 @@
 /**
- * One direction of a recorded connection, passed on by the kernel: what comes from a socket goes into a pipe, is told twice
- * (tee(2) copies references, not bytes), and leaves to the other socket and into the file. Nothing of it is looked at here.
+ * Connections passed on by the kernel: what comes from the source goes into a pipe, is told twice (tee(2) copies references, not
+ * bytes), and leaves to the destination and to the Worker that writes files. Nothing of it is looked at here. The little that
+ * comes back is read and sent.
  *
- *     from --splice--> pipe --tee--> pipe --splice--> file
- *                       `--splice--> to
+ *     source --splice--> pipe --splice--> destination --recv, send--> source
+ *                         `--tee--> pipe --splice--> file: splice_file_worker.ts
  *
- * A Worker of its own, as these calls wait. It begins with the first message and ends with its answer.
+ * One Worker has all connections, as two cores are wanted by both QEMUs. It waits in poll(2), and so hears of a new connection by
+ * way of a pipe.
  * @module
  */
-import fs from "node:fs";
-import { errnoText, strerror } from "./errno.ts";
+import * as sys from "./splice_calls.ts";
 
-/** What to do. */
+/** What a Worker of a recording begins with. */
 export interface SpliceTask {
-  /** Sockets, by number. */
-  readonly from: number;
-  readonly to: number;
-  /** The file to make. */
-  readonly path: string;
-  /** One u64: bytes passed on so far. */
-  readonly counter: SharedArrayBuffer;
+  /** A pipe that brings connections, each 20 bytes; its end ends the Worker. */
+  readonly control: number;
+  /** A u64 for each connection: bytes passed on so far. */
+  readonly counters: SharedArrayBuffer;
 }
 
-/** What came of it. */
-export interface SpliceResult {
-  /** In the file. */
+/** A connection has ended, or its file is complete. */
+export interface SpliceEnd {
+  readonly row: number;
+  /** In the file: what came from the source, here what came back. */
   readonly bytes: number;
-  /** Why the file does not have everything. */
-  readonly problem: string | undefined;
+  /** errno: why not everything is in it; 0 when it is. */
+  readonly errno: number;
 }
 
+/** A new connection: i32 row, source, destination, write end of the copy's pipe (-1: none is kept), file for what comes back (-1). */
+const RECORD_BYTES = 20;
+
+/** Bytes moved at once. */
 const CHUNK = 1 << 20;
-const F_SETPIPE_SZ = 1031;
-const O_CLOEXEC = 0o2000000;
-const EINTR = 4;
-const ENOSPC = 28;
-const EDQUOT = 122;
+const BACK = 64 << 10;
+/** ms to wait for a file that is behind: a pipe is half empty by then. */
+const BEHIND_MS = 1;
 
-const SYMBOLS = {
-  pipe2: { parameters: ["buffer", "i32"], result: "i32" },
-  fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
-  splice: { parameters: ["i32", "pointer", "i32", "pointer", "usize", "u32"], result: "isize" },
-  tee: { parameters: ["i32", "i32", "usize", "u32"], result: "isize" },
-  close: { parameters: ["i32"], result: "i32" },
-  __errno_location: { parameters: [], result: "pointer" },
-} as const satisfies Deno.ForeignLibraryInterface;
+/** One connection. */
+class Connection {
+  readonly #pipe = sys.pipe(CHUNK);
+  #inPipe = 0;
+  /** Of those in the pipe: told to the file as well. */
+  #told = 0;
+  #atEnd = false;
+  #back = new Uint8Array(BACK);
+  #backFrom = 0;
+  #backTo = 0;
+  readonly #asked: number[] = [];
+  readonly end: { row: number; bytes: number; errno: number };
+  /** Nothing can happen before the file catches up. */
+  behind = false;
 
-type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
-
-function errno(libc: Libc): number {
-  return new Deno.UnsafePointerView(libc.__errno_location()!).getInt32();
-}
-
-function pipe(libc: Libc): [read: number, write: number] {
-  const ends = new Int32Array(2);
-  if (libc.pipe2(new Uint8Array(ends.buffer), O_CLOEXEC) < 0) throw new Error(`pipe: errno ${errno(libc)}`);
-  libc.fcntl(ends[1], F_SETPIPE_SZ, CHUNK); // a smaller one does too
-  return [ends[0], ends[1]];
-}
-
-/** Move exactly `count` bytes that are in a pipe. @returns an errno, or 0 */
-function drain(libc: Libc, from: number, to: number, count: number): number {
-  while (count > 0) {
-    const moved = Number(libc.splice(from, null, to, null, BigInt(count), 0));
-    if (moved > 0) count -= moved;
-    else if (moved === 0) return ENOSPC;
-    else if (errno(libc) !== EINTR) return errno(libc);
+  constructor(
+    row: number,
+    private readonly source: number,
+    private readonly destination: number,
+    private copy: number,
+    private readonly backFile: number,
+    private readonly counters: BigUint64Array,
+  ) {
+    this.end = { row, bytes: 0, errno: 0 };
+    for (const socket of [source, destination]) sys.neverWait(socket);
   }
-  return 0;
-}
 
-function errnoWords(code: number): string {
-  return code === ENOSPC ? strerror("ENOSPC") : code === EDQUOT ? strerror("EDQUOT") : `errno ${code}`;
-}
+  /** What it waits for. */
+  ask(poll: sys.PollSet): void {
+    this.#asked.length = 0;
+    const [back, out] = [this.#backTo > 0, this.#inPipe > 0 && !this.behind];
+    const source = (this.#inPipe === 0 ? sys.POLLIN : 0) | (back ? sys.POLLOUT : 0);
+    const destination = (out ? sys.POLLOUT : 0) | (back ? 0 : sys.POLLIN);
+    // a socket that is not waited for would still tell that it is closed
+    if (source) this.#asked.push(poll.add(this.source, source));
+    if (destination) this.#asked.push(poll.add(this.destination, destination));
+  }
 
-function run({ from, to, path, counter }: SpliceTask): SpliceResult {
-  const libc = Deno.dlopen("libc.so.6", SYMBOLS).symbols;
-  const passed = new BigUint64Array(counter);
-  const [main, copy] = [pipe(libc), pipe(libc)];
-  let file: number | undefined;
-  let bytes = 0;
-  let problem: string | undefined;
-  try {
+  /** Whether there is something to do. */
+  ready(poll: sys.PollSet): boolean {
+    return this.behind || this.#asked.some((index) => poll.happened(index));
+  }
+
+  /** Pass on what can be. @returns false when it has ended */
+  step(): boolean {
+    return this.#forward() && this.#answer();
+  }
+
+  /** Both sides hear of it; whoever opened the sockets closes them. */
+  finish(): void {
+    sys.shut(this.source);
+    sys.shut(this.destination);
+    sys.close(this.#pipe.read);
+    sys.close(this.#pipe.write);
+    this.#stopCopy();
+  }
+
+  #stopCopy(): void {
+    if (this.copy >= 0) sys.close(this.copy);
+    this.copy = -1;
+  }
+
+  #forward(): boolean {
+    this.behind = false;
     for (;;) {
-      const got = Number(libc.splice(from, null, main[1], null, BigInt(CHUNK), 0));
-      if (got < 0 && errno(libc) === EINTR) continue;
-      if (got <= 0) return { bytes, problem };
-      if (file === undefined && problem === undefined) {
-        try {
-          file = fs.openSync(path, "wx", 0o600);
-        } catch (error) {
-          problem = errnoText(error);
+      if (this.#inPipe === 0) {
+        const got = sys.splice(this.source, this.#pipe.write, CHUNK);
+        if (got === -sys.EAGAIN) return true;
+        if (got <= 0) return false;
+        this.#inPipe = got;
+      }
+      if (this.#told === 0) {
+        const told = this.copy < 0 ? this.#inPipe : sys.tee(this.#pipe.read, this.copy, this.#inPipe);
+        if (told === -sys.EAGAIN) {
+          this.behind = true;
+          return true;
         }
+        if (told <= 0) this.#stopCopy(); // the file takes no more, and says why
+        else this.#told = told;
+        continue;
       }
-      for (let left = got; left > 0;) {
-        const told = problem === undefined ? Number(libc.tee(main[0], copy[1], BigInt(left), 0)) : left;
-        const count = told > 0 ? told : left;
-        if (told <= 0) problem = `tee: errno ${errno(libc)}`;
-        if (drain(libc, main[0], to, count) !== 0) return { bytes, problem };
-        Atomics.add(passed, 0, BigInt(count));
-        left -= count;
-        if (problem !== undefined) continue;
-        const failed = drain(libc, copy[0], file!, count);
-        if (failed !== 0) problem = errnoWords(failed);
-        else bytes += count;
-      }
+      const sent = sys.splice(this.#pipe.read, this.destination, this.#told);
+      if (sent === -sys.EAGAIN) return true;
+      if (sent <= 0) return false;
+      this.#inPipe -= sent;
+      this.#told -= sent;
+      Atomics.add(this.counters, this.end.row, BigInt(sent));
     }
-  } finally {
-    for (const fd of [...main, ...copy]) libc.close(fd);
-    if (file !== undefined) fs.closeSync(file);
+  }
+
+  #answer(): boolean {
+    for (;;) {
+      if (this.#backTo === 0) {
+        const got = sys.receive(this.destination, this.#back);
+        if (got === -sys.EAGAIN) return true;
+        if (got <= 0) return false;
+        this.#keepBack(this.#back.subarray(0, got));
+        [this.#backFrom, this.#backTo] = [0, got];
+      }
+      const sent = sys.send(this.source, this.#back.subarray(this.#backFrom, this.#backTo));
+      if (sent === -sys.EAGAIN) return true;
+      if (sent <= 0) return false;
+      this.#backFrom += sent;
+      if (this.#backFrom === this.#backTo) this.#backTo = 0;
+    }
+  }
+
+  #keepBack(piece: Uint8Array<ArrayBuffer>): void {
+    if (this.end.errno !== 0 || this.backFile < 0) return;
+    for (let done = 0; done < piece.length;) {
+      const wrote = sys.write(this.backFile, piece.subarray(done));
+      if (wrote < 0) {
+        this.end.errno = -wrote;
+        return;
+      }
+      done += wrote;
+      this.end.bytes += wrote;
+    }
+  }
+}
+
+function run({ control, counters }: SpliceTask, tell: (end: SpliceEnd) => void): void {
+  const record = new Int32Array(RECORD_BYTES / 4);
+  const poll = new sys.PollSet();
+  const passed = new BigUint64Array(counters);
+  let connections: Connection[] = [];
+  let open = true;
+  while (open || connections.length > 0) {
+    poll.clear();
+    if (open) poll.add(control, sys.POLLIN);
+    for (const one of connections) one.ask(poll);
+    poll.wait(connections.some(({ behind }) => behind) ? BEHIND_MS : -1);
+    connections = connections.filter((one) => {
+      if (!one.ready(poll) || one.step()) return true;
+      one.finish();
+      tell(one.end);
+      return false;
+    });
+    if (!open || !poll.happened(0)) continue;
+    if (sys.read(control, new Uint8Array(record.buffer)) === RECORD_BYTES) {
+      const [row, source, destination, copy, back] = record;
+      connections.push(new Connection(row, source, destination, copy, back, passed));
+    } else {
+      open = false;
+      sys.close(control);
+    }
   }
 }
 
 const scope = globalThis as unknown as {
   onmessage: ((event: MessageEvent<SpliceTask>) => void) | null;
-  postMessage(result: SpliceResult): void;
+  postMessage(end: SpliceEnd): void;
+  close(): void;
 };
 
 // imported for its types elsewhere, run as a Worker only
 if (typeof WorkerGlobalScope !== "undefined") {
   scope.onmessage = ({ data }) => {
-    let result: SpliceResult;
-    try {
-      result = run(data);
-    } catch (error) {
-      result = { bytes: 0, problem: (error as Error).message };
-    }
-    scope.postMessage(result);
+    scope.postMessage({ row: -1, bytes: 0, errno: 0 }); // ready
+    run(data, (end) => scope.postMessage(end));
+    scope.close();
   };
 }
 

@@ -58,6 +58,8 @@ async function keepsAll(copy: boolean): Promise<void> {
   assert.equal(destination.info().status, "completed");
   const { channels, complete } = await capture;
   assert.equal(complete, true);
+  const kept = channels.flatMap(({ file, back }) => back ? [file, back.file] : [file]);
+  assert.deepEqual(fs.readdirSync(dir.file("capture")).sort(), ["capture.json", ...kept].sort());
   assert.deepEqual(channels.map(({ file, kind, back }) => [file, kind, back?.file]), [[
     "main.bin",
     "main",
