@@ -1,12 +1,13 @@
 /**
  * Guest-physical memory of an image: where each piece of a block lies, and bytes by physical address.
  *
- * The map is that of the machine the stream names, with the shadow RAM its host bridge had switched on. Devices' memory
- * behind PCI BARs is not in it. See guest/physical.ts.
+ * The map is that of the machine the stream names, with the shadow RAM its host bridge had switched on and what PCI BARs
+ * show. See guest/physical.ts.
  * @module
  */
 import type { DeviceSection, PhysicalRange } from "../guest/guest.ts";
 import { GuestMemory, type RamBlockSpec } from "../guest/memory.ts";
+import { isPciDevice } from "../guest/pci_memory.ts";
 import { physicalMapFor } from "../guest/physical.ts";
 import type { Image } from "./image.ts";
 import { MEMORY_BLOCK } from "./image_ram.ts";
@@ -14,8 +15,8 @@ import { isMemoryAlone } from "./memory_image.ts";
 
 /** More RAM than this is a stream's mistake: 16 TiB. */
 const RAM_LIMIT = 2 ** 44;
-/** Sections that the map depends on: the PC's host bridges. */
-const HOST_BRIDGE = /^0000:00:00\.0\/(I440FX|mch)$/;
+/** No PCI device's section is longer: 16 MiB. */
+const DEVICE_LIMIT = 1 << 24;
 
 /**
  * Ranges of guest-physical memory that the image's RAM fills, by address, not overlapping.
@@ -29,14 +30,17 @@ export function physicalRanges(image: Image): readonly PhysicalRange[] | undefin
     usedLength: bytes,
     ...(address !== undefined ? { address } : {}),
   }));
-  const bridges = image.devices.filter(({ name }) => HOST_BRIDGE.test(name)).map((device): DeviceSection => ({
+  // the map depends on the PC's host bridge and on devices that have RAM of their own
+  const devices = image.devices.filter(({ name, bytes }) => isPciDevice(name) && bytes < DEVICE_LIMIT).map((
+    device,
+  ): DeviceSection => ({
     idstr: device.name,
     instanceId: device.instanceId,
     versionId: device.version,
     sectionId: device.sectionId,
     body: device.body(),
   }));
-  return physicalMapFor(image.stream.machine ?? "", new GuestMemory(specs), bridges);
+  return physicalMapFor(image.stream.machine ?? "", new GuestMemory(specs), devices);
 }
 
 /** Memory alone says itself where it is. */

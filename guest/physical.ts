@@ -9,16 +9,17 @@
  *     virt       flash at 0, RAM at 0x40000000 (arm); flash at 0x20000000, RAM at 0x80000000 (riscv)
  *
  * Between 0xc0000 and 0xfffff the chipset's PAM registers say what is read: RAM where "read enable" is set, ROM
- * otherwise, as after a reset. Where the PCI bus has nothing, RAM shows through. Devices' registers (I/O APIC, HPET)
- * and memory behind PCI BARs are not in the map; TSEG and an open SMRAM are not looked at.
+ * otherwise, as after a reset. Where the PCI bus has nothing, RAM shows through. Memory behind PCI BARs is below all of
+ * it; see pci_memory.ts. Devices' registers (I/O APIC, HPET) are not in the map; TSEG is not looked at.
  *
  * Source: QEMU hw/i386/pc_piix.c (pc_init1), pc_q35.c (pc_q35_init), microvm.c (microvm_memory_init), x86-common.c
- * (x86_bios_rom_init, x86_isa_bios_init), hw/pci-host/pam.c (pam_update), hw/arm/virt.c, hw/riscv/virt.c; checked
+ * (x86_bios_rom_init, x86_isa_bios_init), hw/pci-host/pam.c (pam_update), q35.c (mch_update_smram), i440fx.c, hw/arm/virt.c, hw/riscv/virt.c; checked
  * against `info mtree -f` of 10.0.2.
  * @module
  */
 import type { DeviceSection, PhysicalMap, PhysicalRange } from "./guest.ts";
 import type { GuestMemory, RamBlock } from "./memory.ts";
+import { hasLegacyWindow, pciRanges } from "./pci_memory.ts";
 
 const GIB = 2 ** 30;
 const FOUR_GIB = 4 * GIB;
@@ -84,7 +85,7 @@ function pcMap(
     done += block.usedLength;
   }
   const lowest = ranges.slice();
-  if (memory.blocks.some((block) => /(^|\/)vga\.vram$/.test(block.idstr))) cut(ranges, 0xa0000, 0x20000);
+  if (hasVgaWindow(memory, devices)) cut(ranges, 0xa0000, 0x20000);
   const rom = memory.block("pc.rom");
   if (rom) {
     overlay(ranges, { base: 0xc0000, length: Math.min(rom.usedLength, 0x20000), idstr: rom.idstr, blockOffset: 0 });
@@ -101,6 +102,7 @@ function pcMap(
     });
   }
   for (const [base, length] of readEnabled(devices)) uncover(ranges, lowest, base, length);
+  for (const range of pciRanges(memory, devices)) underlay(ranges, range);
   return ranges;
 }
 
@@ -127,6 +129,26 @@ function systemRam(memory: GuestMemory): readonly RamBlock[] | undefined {
   const named = backends.map((block) => ({ block, match: /^(.*?)(\d+)$/.exec(block.idstr) }));
   if (named.some(({ match }) => !match || match[1] !== named[0].match?.[1])) return undefined;
   return named.toSorted((a, b) => Number(a.match![2]) - Number(b.match![2])).map(({ block }) => block);
+}
+
+/** Whether reads at 0xa0000 go to a VGA, and not to RAM: there is none, or SMRAM is open to everybody. */
+function hasVgaWindow(memory: GuestMemory, devices: readonly DeviceSection[]): boolean {
+  const vrams = memory.blocks.filter(({ idstr }) => /(^|\/)vga\.vram$/.test(idstr));
+  return !smramOpen(devices) && vrams.some(({ idstr }) => hasLegacyWindow(idstr, devices));
+}
+
+/**
+ * D_OPEN of the SMRAM register. On q35 the window at 0xfeda0000 may be used in its place (H_SMRAME), and without SMM, as
+ * under a KVM that has none, the register is not there: its lowest bits, hardwired to 2, are 0.
+ */
+function smramOpen(devices: readonly DeviceSection[]): boolean {
+  for (const { idstr, body } of devices) {
+    if (idstr === "0000:00:00.0/I440FX") return (body[4 + 0x72] & 0x40) !== 0;
+    if (idstr !== "0000:00:00.0/mch") continue;
+    const smram = body[4 + 0x9d], esmramc = body[4 + 0x9e];
+    return (smram & 7) !== 2 || ((smram & 0x40) !== 0 && (esmramc & 0x80) === 0);
+  }
+  return false;
 }
 
 /** The PAM areas whose reads go to RAM. PCI configuration follows a 4-byte version in both sections. */
@@ -165,6 +187,13 @@ function overlay(ranges: PhysicalRange[], top: PhysicalRange): void {
   cut(ranges, top.base, top.length);
   const at = ranges.findIndex((range) => range.base > top.base);
   ranges.splice(at < 0 ? ranges.length : at, 0, top);
+}
+
+/** Put a range under what is there: only where nothing is. */
+function underlay(ranges: PhysicalRange[], range: PhysicalRange): void {
+  const pieces: PhysicalRange[] = [range];
+  for (const { base, length } of ranges) cut(pieces, base, length);
+  for (const piece of pieces) overlay(ranges, piece);
 }
 
 /** Show again what lay below. */

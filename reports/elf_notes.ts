@@ -7,8 +7,10 @@
  *     aarch64          CORE NT_PRSTATUS 392: x0..x30 sp pc pstate at 112; CORE NT_PRFPREG 528: v0..v31 fpsr fpcr
  *     all              VMCOREINFO, as the guest keeps it in its memory, where it told QEMU
  *
- * pid is the number of the processor, from 1. The SVE note of processors that have it is not written. Source: QEMU
- * target/i386/arch_dump.c, target/arm/arch_dump.c, dump/dump.c (dump_init, write_elf64_notes).
+ * pid is the number of the processor, from 1. QEMU has a third note for aarch64 processors with SVE (LINUX NT_ARM_SVE). It is
+ * not written: it states the processor model's vector lengths (sve_max_vq, and sve_vq.map that the current one is cut to), and
+ * a stream has the registers but not those. Source: QEMU target/i386/arch_dump.c, target/arm/arch_dump.c
+ * (aarch64_write_elf64_sve), target/arm/machine.c (vmstate_sve), dump/dump.c (dump_init, write_elf64_notes).
  * @module
  */
 import { encodeNote, NT_PRFPREG, NT_PRSTATUS } from "../containers/elf.ts";

@@ -6,8 +6,7 @@
  * @module
  */
 import type { Image } from "../containers/image.ts";
-import { GuestMemory } from "../guest/memory.ts";
-import { physicalMapFor } from "../guest/physical.ts";
+import { physicalRanges } from "../containers/physical_ram.ts";
 import { parseSize } from "../guest/size.ts";
 
 /** A byte of a RAM block. */
@@ -35,22 +34,6 @@ export function parsePlace(text: string): number | BlockPlace {
  * @returns undefined where no RAM block is there, or it is not known where the machine has its RAM
  */
 export function resolvePhysical(image: Image, address: number): BlockPlace | undefined {
-  const memory = new GuestMemory(
-    image.ram.blocks.map(({ id, bytes, address }) => ({
-      idstr: id,
-      usedLength: bytes,
-      ...(address !== undefined ? { address } : {}),
-    })),
-    "listed",
-  );
-  const devices = image.devices.filter(({ name }) => /\/(I440FX|mch)$/.test(name)).map((device) => ({
-    idstr: device.name,
-    instanceId: device.instanceId,
-    versionId: device.version,
-    sectionId: device.sectionId,
-    body: device.body(),
-  }));
-  const map = physicalMapFor(image.stream.machine ?? "", memory, devices);
-  const range = map?.find(({ base, length }) => address >= base && address < base + length);
+  const range = physicalRanges(image)?.find(({ base, length }) => address >= base && address < base + length);
   return range && { block: range.idstr, offset: range.blockOffset + address - range.base };
 }

@@ -96,3 +96,46 @@ Deno.test("physicalMapFor() finds a lone backend, orders backends by address, an
     blockOffset: 0x80000000,
   });
 });
+
+/** A section of a PCI device: 32-bit words of its configuration by offset. */
+function pciSection(idstr: string, words: Readonly<Record<number, number>>): DeviceSection {
+  const body = new Uint8Array(4 + 256);
+  const view = new DataView(body.buffer);
+  view.setUint32(0, 2);
+  for (const [at, word] of Object.entries(words)) view.setUint32(4 + Number(at), word, true);
+  return { idstr, instanceId: 0, versionId: 2, sectionId: 9, body };
+}
+
+Deno.test("physicalMapFor() places RAM of PCI devices where their BARs have it, under RAM, and nowhere else", () => {
+  const vram = "0000:00:02.0/vga.vram";
+  const memory = blocksOf([["pc.ram", 0x400_0000], ["pc.bios", 0x40000], [vram, 0x100_0000]]);
+  const [decodes, vga] = [2, 0x0300_0000];
+  const at = (words: Readonly<Record<number, number>>) => {
+    const map = physicalMapFor("pc-i440fx-10.0", memory, [pciSection("0000:00:02.0/vga", words)])!;
+    return map.filter(({ idstr }) => idstr === vram).map((
+      { base, length, blockOffset },
+    ) => [base, length, blockOffset]);
+  };
+  assert.deepEqual(at({ 4: decodes, 8: vga, 0x10: 0xfd00_0008 }), [[0xfd00_0000, 0x100_0000, 0]]);
+  assert.deepEqual(at({ 4: decodes, 8: vga, 0x10: 0x0000_000c, 0x14: 0x12 }), [[0x12_0000_0000, 0x100_0000, 0]]);
+  assert.deepEqual(at({ 4: 1, 8: vga, 0x10: 0xfd00_0008 }), [], "memory is not decoded");
+  assert.deepEqual(at({ 4: decodes, 8: vga, 0x10: 0xfd00_0009 }), [], "an I/O BAR");
+  assert.deepEqual(at({ 4: decodes, 8: vga, 0x10: 0 }), [], "no address");
+  assert.deepEqual(at({ 4: decodes, 8: vga, 0x10: 0xff00_0008 }), [], "being sized");
+  assert.deepEqual(at({ 4: decodes, 8: vga, 0x10: 0xfd80_0008 }), [], "not a multiple of its length");
+  assert.deepEqual(at({ 4: decodes, 8: vga, 0x0c: 0x01_0000, 0x10: 0xfd00_0008 }), [], "a bridge");
+  // RAM wins
+  assert.deepEqual(at({ 4: decodes, 8: vga, 0x10: 0x0300_0008 }), []);
+});
+
+Deno.test("physicalMapFor() leaves the window at 0xa0000 to a VGA, and not to other displays", () => {
+  const memory = blocksOf([["pc.ram", 0x400_0000], ["pc.bios", 0x40000], ["0000:00:02.0/vga.vram", 0x100_0000]]);
+  const hole = (words: Readonly<Record<number, number>>, ...more: DeviceSection[]) => {
+    const devices = [pciSection("0000:00:02.0/vga", words), ...more];
+    const map = physicalMapFor("pc-i440fx-10.0", memory, devices)!;
+    return !map.some(({ base, length }) => base <= 0xa0000 && base + length > 0xa0000);
+  };
+  assert(hole({ 8: 0x0300_0000 }));
+  assert(!hole({ 8: 0x0380_0000 }));
+  assert(!hole({ 8: 0x0300_0000 }, pciSection("0000:00:00.0/I440FX", { 0x70: 0x42_0000 })));
+});
