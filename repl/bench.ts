@@ -106,6 +106,13 @@ export class Migrations {
     return { status: incoming.status, ram };
   }
 
+  /** What is lost when the program ends now: a migration of this process. One of an attached QEMU goes on there. */
+  get lost(): string | undefined {
+    const { outgoing, remote } = this.#session;
+    if (remote || !outgoing.running) return undefined;
+    return "the migration under way is cancelled: what it wrote so far is not a whole guest";
+  }
+
   /** Those whose end nobody was told yet. */
   get watched(): readonly Role[] {
     return [...this.#open];

@@ -248,6 +248,8 @@ class Console {
     if (this.#left) return;
     this.#left = true;
     if (inLine) this.#options.output.out("\n");
+    const { lost } = this.#migrations;
+    if (lost) this.#options.output.err(`miglab: ${lost}\n`);
     this.#end.resolve(status);
   }
 }

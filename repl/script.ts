@@ -24,6 +24,11 @@ const PATIENCE_MS = 250;
 /** Lines that set a migration going or move it on; those that only set something do not. */
 const MOVES = /^\s*(migrate(?![_-]set)|\{.*"migrate(?!-set))/;
 
+/** What QEMU leaves unsaid, behind its words. */
+const HINTS: readonly (readonly [string, string])[] = [
+  ["Can't migrate the vm that was paused due to previous migration", "; cont makes it run again"],
+];
+
 function patienceFor(line: string): number {
   return MOVES.test(line) ? PATIENCE_MS : 0;
 }
@@ -108,7 +113,9 @@ class Script {
   /** Wait for what is under way. @returns whether all of the script went well */
   async end(): Promise<boolean> {
     const { session } = this.bench;
+    const { lost } = this.#migrations;
     if (session.exitStatus === undefined) await this.#watched(this.#migrations.settled());
+    else if (lost) this.output.err(`miglab: ${lost}\n`);
     for (const failure of this.#migrations.ended()) this.#complain(this.options.name, failure);
     return this.#good && !session.exitStatus;
   }
@@ -159,7 +166,8 @@ class Script {
 
   #complain(where: string, what: string): void {
     this.#good = false;
-    this.output.err(`miglab: ${where}: ${oneLine(what)}\n`);
+    const hint = HINTS.find(([said]) => what.startsWith(said))?.[1] ?? "";
+    this.output.err(`miglab: ${where}: ${oneLine(what)}${hint}\n`);
   }
 }
 

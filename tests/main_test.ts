@@ -246,3 +246,28 @@ Deno.test("a migration that nothing can end any more is told, and status 1", asy
   assert.deepEqual([code, decoder.decode(stdout)], [1, "VM status: paused (inmigrate)\n"]);
   assert.match(decoder.decode(stderr), /^(miglab: [^\n]+\n){1,2}$/);
 });
+
+/** A command line that runs a program where FULL is a file system of 2 MiB; needs leave to make one. */
+const full = (command: string) => ["-rm", "sh", "-c", `mount -t tmpfs -o size=2m tmpfs /mnt && ${command}`];
+const cannotMount = (() => {
+  try {
+    return !new Deno.Command("unshare", { args: full("true"), stdout: "null", stderr: "null" }).outputSync().success;
+  } catch {
+    return true;
+  }
+})();
+
+Deno.test({
+  name: `a full disk is told with the system's reason${cannotMount ? " (needs unshare and leave to mount)" : ""}`,
+  ignore: cannotMount,
+  async fn() {
+    for (const settings of ["", "-e 'migrate_set_capability mapped-ram on'"]) {
+      const line =
+        `'${Deno.execPath()}' run -A '${MAIN}' --ram 16M --content random ${settings} -e 'migrate file:/mnt/vm.sav'`;
+      const { code, stdout, stderr } = await new Deno.Command("unshare", { args: full(line) }).output();
+      const decoder = new TextDecoder();
+      assert.deepEqual([code, decoder.decode(stdout)], [1, ""]);
+      assert.match(decoder.decode(stderr), /^miglab: -e:\d: migration failed: [^\n]*No space left on device\n$/m);
+    }
+  },
+});

@@ -10,9 +10,14 @@ import type { Watch } from "../watch.ts";
 const DETAILS = `
 A line is a command of QEMU's monitor, or QMP when it starts with {. Blank lines and lines that start with # are skipped.
 The first line that fails ends the script; what the monitor prints about it goes to stdout as everything else, and
-SCRIPT:LINE with the reason to stderr. migrate without -d waits; one that fails is an error although QEMU's monitor says
-nothing. Reports (inspect, diff, verify ...) stand on a line as on the command line: one that would end with status 1, as a
-diff of files that differ, has failed. What comes in from a file is there before the next line; in the end a migration that still runs, or that is still awaited, is waited for.
+SCRIPT:LINE with the reason to stderr.
+
+migrate waits; one that fails is an error although QEMU's monitor says nothing. Behind migrate -d the next line waits a
+quarter of a second at most. What comes in from a file is there before the next line. In the end a migration that still runs,
+or that is still awaited, is waited for; quit cancels it.
+
+Reports (inspect, diff, verify ...) stand on a line as on the command line: one that would end with status 1, as a diff of
+files that differ, has failed.
 
 --json prints one object for each line: {"script", "hmp", "out", "error"}, or {"script", "qmp", "reply"} for QMP.
 

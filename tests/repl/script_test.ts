@@ -126,6 +126,24 @@ Deno.test("quit ends a script at once", async () => {
   assert.deepEqual([good, stdout], [true, "VM status: running\n"]);
 });
 
+Deno.test("quit cancels a migration in the background, and says what that leaves", async () => {
+  using dir = new TempDir();
+  const lines = ["migrate_set_parameter max-bandwidth 1M", `migrate -d file:${dir.file("part.sav")}`, "quit"];
+  const { good, stderr } = await script(lines, {}, { ram: "64M", content: "random" });
+  assert.equal(good, true);
+  assert.equal(stderr, "miglab: the migration under way is cancelled: what it wrote so far is not a whole guest\n");
+  assert.ok(Deno.statSync(dir.file("part.sav")).size < 32 << 20); // as QEMU leaves it
+});
+
+Deno.test("a second migrate is refused in QEMU's words, and our line says what helps", async () => {
+  using dir = new TempDir();
+  const lines = [`migrate file:${dir.file("vm.sav")}`, `migrate file:${dir.file("again.sav")}`];
+  const { good, stdout, stderr } = await script(lines);
+  const said = "Can't migrate the vm that was paused due to previous migration";
+  assert.deepEqual([good, stdout], [false, `Error: ${said}\n`]);
+  assert.equal(stderr, `miglab: t.hmp:2: ${said}; cont makes it run again\n`);
+});
+
 Deno.test("what comes out of a file is there before the next line", async () => {
   using dir = new TempDir();
   const file = dir.file("vm.sav");
