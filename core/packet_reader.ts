@@ -126,9 +126,10 @@ export class PacketReader {
   async #data(): Promise<void> {
     const { pageSize } = this.#options;
     const packet = this.#packet, port = this.#port;
-    const { idstr, offsets, normal } = packet;
-    const straight = port.receive && !packet.compression;
-    const pages = straight ? undefined : await this.#gather();
+    const { idstr, offsets, normal, compression } = packet;
+    const payload = port.receive && !compression ? undefined : await this.#payload();
+    // from here to the last page landed nobody waits: memory for unpacking may be shared with other channels
+    const pages = payload && compression ? this.#unpack(payload, normal * pageSize) : payload;
     for (let i = 0; i < normal;) {
       const begin = i++;
       while (i < normal && offsets[i] === offsets[i - 1] + pageSize && offsets[i] % SLOT !== 0) i++;
@@ -148,9 +149,9 @@ export class PacketReader {
     }
   }
 
-  /** Read the payload into memory of this thread, and unpack it. */
-  async #gather(): Promise<Uint8Array<ArrayBuffer>> {
-    const { compression, payload, normal } = this.#packet;
+  /** Read the payload into memory of this thread. */
+  async #payload(): Promise<Uint8Array<ArrayBuffer>> {
+    const { compression, payload } = this.#packet;
     const limit = compression ? MULTIFD_PAYLOAD_LIMIT : MULTIFD_PACKET_SIZE;
     const bytes = (this.#staging ??= new Uint8Array(limit)).subarray(0, payload);
     for (let done = 0; done < bytes.length;) {
@@ -160,7 +161,7 @@ export class PacketReader {
       done += got;
       this.#count(got);
     }
-    return compression ? this.#unpack(bytes, normal * this.#options.pageSize) : bytes;
+    return bytes;
   }
 
   #unpack(packed: Uint8Array<ArrayBuffer>, length: number): Uint8Array<ArrayBuffer> {

@@ -14,7 +14,7 @@ function of({ files }: Capture | BadVariant): { main: string; channels: string[]
 
 const isMultifd = (each: Capture | BadVariant) => of(each).channels.length > 0;
 
-interface Waiting {
+interface Waiting extends AsyncDisposable {
   readonly bench: Workbench;
   readonly path: string;
   readonly done: Promise<unknown>;
@@ -30,10 +30,15 @@ async function wait(parameters: Record<string, unknown>, uuid?: string): Promise
   for (const name of ["multifd-channels", "multifd-compression", "tls-creds"] as const) {
     if (name in parameters) await bench.setParameter(name, parameters[name] as never);
   }
-  const path = `${Deno.makeTempDirSync({ prefix: "miglab-" })}/s`;
+  const directory = Deno.makeTempDirSync({ prefix: "miglab-" });
+  const path = `${directory}/s`;
   const done = bench.migrateIncoming(`unix:${path}`).then(() => undefined, (error) => error);
   while (!bench.session.incoming.addresses.length) await new Promise((resolve) => setTimeout(resolve, 1));
-  return { bench, path, done, reported };
+  const dispose = async () => {
+    await bench[Symbol.asyncDispose]();
+    Deno.removeSync(directory, { recursive: true });
+  };
+  return { bench, path, done, reported, [Symbol.asyncDispose]: dispose };
 }
 
 /** Connect and send; whether the other side takes it all is its affair. @returns hangs up */
@@ -53,28 +58,32 @@ async function send(path: string, bytes: Uint8Array, hangUp: boolean): Promise<(
 
 const UUID = "aabbccdd-0011-2233-4455-66778899aabb";
 
+/** With FFI each channel has a thread of its own; without it all are read by one. */
+const WAYS = [true, false].map((ffi) => ({
+  way: ffi ? "with threads" : "without threads",
+  permissions: ffi ? "inherit" as const : { read: true, write: true, net: true, env: true, sys: true, ffi: false },
+}));
+
 for (const capture of manifest().filter(isMultifd)) {
-  for (const mainFirst of [true, false]) {
+  for (const [mainFirst, { way, permissions }] of [[true, WAYS[0]], [false, WAYS[0]], [false, WAYS[1]]] as const) {
     const order = mainFirst ? "its main channel first" : "its main channel last";
-    Deno.test(`${capture.name} sent over sockets, ${order}, loads with the RAM the guest had`, async () => {
+    const name = `${capture.name} sent over sockets, ${order}, ${way}, loads with the RAM the guest had`;
+    Deno.test({ name, permissions }, async () => {
       const { main, channels } = of(capture);
       const uuid = capture.multifd.channels[0].uuid.startsWith("aabb") ? UUID : undefined;
-      const { bench, path, done, reported } = await wait(capture.parameters ?? {}, uuid);
-      try {
-        const files = mainFirst ? [main, ...channels] : [...channels.toReversed(), main];
-        const hangUps = [];
-        for (const file of files) hangUps.push(await send(path, await loadFixture(file), false));
-        assert.equal(await done, undefined, reported.join("; "));
-        hangUps.forEach((hangUp) => hangUp());
-        assert.deepEqual(reported, []);
-        for (const { name, sha256 } of capture.ram.blocks) {
-          const block = bench.session.guest.memory.block(name)!;
-          const bytes = new Uint8Array(block.usedLength);
-          block.read(0, bytes);
-          assert.equal(createHash("sha256").update(bytes).digest("hex"), sha256, name);
-        }
-      } finally {
-        await bench[Symbol.asyncDispose]();
+      await using waiting = await wait(capture.parameters ?? {}, uuid);
+      const { bench, path, done, reported } = waiting;
+      const files = mainFirst ? [main, ...channels] : [...channels.toReversed(), main];
+      const hangUps = [];
+      for (const file of files) hangUps.push(await send(path, await loadFixture(file), false));
+      assert.equal(await done, undefined, reported.join("; "));
+      hangUps.forEach((hangUp) => hangUp());
+      assert.deepEqual(reported, []);
+      for (const { name, sha256 } of capture.ram.blocks) {
+        const block = bench.session.guest.memory.block(name)!;
+        const bytes = new Uint8Array(block.usedLength);
+        block.read(0, bytes);
+        assert.equal(createHash("sha256").update(bytes).digest("hex"), sha256, name);
       }
     });
   }
@@ -104,10 +113,12 @@ const DESCRIPTIONS: Readonly<Record<string, RegExp>> = {
 for (const variant of badManifest().filter(isMultifd)) {
   const expected = DESCRIPTIONS[variant.name];
   if (!expected) continue;
-  Deno.test(`bad/${variant.name} over sockets ends at once, in QEMU's words: ${variant.what}`, async () => {
-    const { main, channels } = of(variant);
-    const { bench, path, done, reported } = await wait(variant.loaded_with.parameters);
-    try {
+  for (const { way, permissions } of WAYS) {
+    const name = `bad/${variant.name} over sockets, ${way}, ends at once, in QEMU's words: ${variant.what}`;
+    Deno.test({ name, permissions }, async () => {
+      const { main, channels } = of(variant);
+      await using waiting = await wait(variant.loaded_with.parameters);
+      const { bench, path, done, reported } = waiting;
       const begin = performance.now();
       const hangUps = [];
       for (const file of [main, ...channels]) {
@@ -126,47 +137,39 @@ for (const variant of badManifest().filter(isMultifd)) {
       if (verdict === "rejected" && !variant.name.endsWith("uuid")) {
         assert.equal(reported.join("\n"), stderr.replaceAll("qemu-system-x86_64: ", ""));
       }
-    } finally {
-      await bench[Symbol.asyncDispose]();
-    }
-  });
+    });
+  }
 }
 
 Deno.test("a source of another VM is refused by its uuid; without one of its own a destination takes any", async () => {
   for (const uuid of ["11111111-0000-0000-0000-000000000000", undefined]) {
-    const { bench, path, done } = await wait({ "multifd-compression": "zlib" }, uuid);
-    try {
-      const capture = manifest().find(({ name }) => name === "pc-multifd-2-zlib-legacy-zero")!;
-      const { main, channels } = of(capture);
-      const hangUps = [];
-      for (const file of [main, ...channels]) {
-        hangUps.push(await send(path, await loadFixture(file), false).catch(() => () => {}));
-      }
-      const error = await done as Error | undefined;
-      hangUps.forEach((hangUp) => hangUp());
-      if (uuid) assert.match(error!.message, /received uuid 'aabbccdd-0011-.*' and expected uuid '11111111-/);
-      else assert.equal(error, undefined);
-    } finally {
-      await bench[Symbol.asyncDispose]();
+    await using waiting = await wait({ "multifd-compression": "zlib" }, uuid);
+    const { path, done } = waiting;
+    const capture = manifest().find(({ name }) => name === "pc-multifd-2-zlib-legacy-zero")!;
+    const { main, channels } = of(capture);
+    const hangUps = [];
+    for (const file of [main, ...channels]) {
+      hangUps.push(await send(path, await loadFixture(file), false).catch(() => () => {}));
     }
+    const error = await done as Error | undefined;
+    hangUps.forEach((hangUp) => hangUp());
+    if (uuid) assert.match(error!.message, /received uuid 'aabbccdd-0011-.*' and expected uuid '11111111-/);
+    else assert.equal(error, undefined);
   }
 });
 
 Deno.test("TLS over sockets is refused at both ends: there are no credentials", async () => {
   for (const multifd of [false, true]) {
-    const { bench, path, done, reported } = await wait({ "tls-creds": "tls0" });
+    await using waiting = await wait({ "tls-creds": "tls0" });
+    const { bench, path, done, reported } = waiting;
     await using source = await Workbench.open({ ram: "16M", stopped: true });
-    try {
-      await source.setParameter("tls-creds", "tls0");
-      await source.setCapability("multifd", multifd);
-      const message = "No TLS credentials with id 'tls0'";
-      await assert.rejects(source.migrate(`unix:${path}`), { message });
-      assert.equal(source.session.runState, "prelaunch");
-      assert(await done instanceof Error);
-      assert.deepEqual(reported, [message]);
-      assert.deepEqual(bench.info(), { status: "failed" });
-    } finally {
-      await bench[Symbol.asyncDispose]();
-    }
+    await source.setParameter("tls-creds", "tls0");
+    await source.setCapability("multifd", multifd);
+    const message = "No TLS credentials with id 'tls0'";
+    await assert.rejects(source.migrate(`unix:${path}`), { message });
+    assert.equal(source.session.runState, "prelaunch");
+    assert(await done instanceof Error);
+    assert.deepEqual(reported, [message]);
+    assert.deepEqual(bench.info(), { status: "failed" });
   }
 });
