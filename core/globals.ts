@@ -28,10 +28,11 @@ const FLAGS: Readonly<Record<string, keyof StreamGlobals>> = {
   "send-configuration": "sendConfiguration",
   "send-section-footer": "sendSectionFooter",
   "send-switchover-start": "sendSwitchoverStart",
+  "multifd-flush-after-each-section": "multifdFlushAfterEachSection",
 };
 
 /** Properties that change nothing a monitor or a stream of ours shows. */
-const IGNORED = ["multifd-flush-after-each-section", "x-preempt-pre-7-2", "multifd-clean-tls-termination"];
+const IGNORED = ["x-preempt-pre-7-2", "multifd-clean-tls-termination"];
 
 /** Capabilities without a property of their own. */
 const NO_PROPERTY = [

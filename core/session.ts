@@ -215,6 +215,8 @@ export class Session {
     if (guest === this.#guest) return;
     const old = this.#guest;
     this.#guest = guest;
+    // the stream does not tell, so what was asked for here stays
+    guest.globals.multifdFlushAfterEachSection ??= this.globals.multifdFlushAfterEachSection;
     Object.assign(this.globals, guest.globals);
     if (old.memory !== guest.memory) old.memory.release(); // a strict load fills the memory there was
   }

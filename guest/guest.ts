@@ -84,6 +84,8 @@ export interface StreamGlobals {
   storeGlobalState: boolean;
   /** No VMDESCRIPTION behind the end (a machine property). */
   suppressVmdesc: boolean;
+  /** multifd: a SYNC packet belongs to each end of a section. Left out: as its machine type has it (up to 8.0). */
+  multifdFlushAfterEachSection?: boolean;
 }
 
 /** Defaults of QEMU 10.0 with a 10.0 machine. */

@@ -5,7 +5,8 @@
  *     main        START block list, FLUSH, EOS | { PART EOS } | END FLUSH, EOS    FLUSH: RAM record 0x200
  *     channel k   init          SYNC           |  packets     |     SYNC
  *
- * Machine types up to 8.0 have no FLUSH: a SYNC packet belongs to every EOS. Zero pages are listed in the packets, or with
+ * Machine types up to 8.0, and `-global migration.multifd-flush-after-each-section=on`, have no FLUSH: a SYNC packet belongs
+ * to every EOS. Zero pages are listed in the packets, or with
  * zero-page-detection=legacy they are ZERO records of the main channel.
  * Source: QEMU migration/multifd-nocomp.c multifd_ram_flush_and_sync, migration/ram.c, migration/options.c.
  * @module
@@ -41,8 +42,7 @@ const strategy: RamStrategy = {
     const compression = parameter("multifd-compression");
     const codec = Object.values(tables.multifd ?? {}).find(({ name }) => name === compression);
     const { uuid, machine } = guest.configuration;
-    const [, major, minor] = /-(\d+)\.(\d+)$/.exec(machine) ?? [];
-    const afterSections = major !== undefined && Number(major) * 100 + Number(minor) <= FLUSHES_AFTER_SECTIONS;
+    const afterSections = guest.globals.multifdFlushAfterEachSection ?? flushesAfterSections(machine);
     const book = (bytes: number) => {
       counters.multifdBytes += bytes;
       beside(bytes);
@@ -87,6 +87,12 @@ const strategy: RamStrategy = {
     sendings.delete(context);
   },
 };
+
+/** Whether a machine type is too old for FLUSH. */
+function flushesAfterSections(machine: string): boolean {
+  const [, major, minor] = /-(\d+)\.(\d+)$/.exec(machine) ?? [];
+  return major !== undefined && Number(major) * 100 + Number(minor) <= FLUSHES_AFTER_SECTIONS;
+}
 
 /** A SYNC packet on every channel and its mark on the main one. */
 async function flush({ writer }: RamSaveContext, sender: MultifdSender): Promise<void> {

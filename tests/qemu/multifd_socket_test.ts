@@ -119,6 +119,43 @@ for (const machine of ["pc-i440fx-8.0", "pc-q35-8.2", "pc-i440fx-9.0"]) {
   });
 }
 
+for (const [machine, on] of [["pc-i440fx-10.0", true], ["pc-i440fx-8.0", false]] as const) {
+  const flush = on ? "on" : "off";
+  qemuTest(
+    `multifd-flush-after-each-section=${flush} on ${machine}: from QEMU to us, and from us to QEMU`,
+    async () => {
+      using files = guestFiles(haltingRom(), RAM);
+      const global = ["-global", `migration.multifd-flush-after-each-section=${flush}`];
+      const args = ["-machine", machine, "-m", "64", ...global];
+      await using source = await launchQemu([...args, "-S", ...files.load]);
+      await using target = await launchQemu([...args, ...files.bios, ...DESTINATION]);
+      const globals = { "multifd-flush-after-each-section": flush };
+      await using bench = await Workbench.open({ incoming: "defer", stopped: true, globals });
+      const settings = { channels: 2 };
+      await set(bench, settings);
+      await setQemu(source, settings);
+      await setQemu(target, settings);
+      const loading = bench.migrateIncoming(`unix:${files.path("here")}`);
+      await source.qmp("migrate", { uri: await reachable(bench) });
+      await loading;
+      await source.waitMigration();
+      await assertSameMemory(source, bench.session.guest);
+      const uri = await target.listen(`unix:${files.path("there")}`);
+      await bench.migrate(uri);
+      await target.waitMigration();
+      await assertSameMemory(target, bench.session.guest);
+      if (!on) return; // the model guest has the devices of a 10.0 machine
+      await using own = await Workbench.open({ ram: "64M", content: "random:at=8M,bytes=24M", machine, globals });
+      await using next = await launchQemu([...args, ...DESTINATION]);
+      await set(own, settings);
+      await setQemu(next, settings);
+      await own.migrate(await next.listen(`unix:${files.path("own")}`));
+      await next.waitMigration();
+      await assertSameMemory(next, own.session.guest);
+    },
+  );
+}
+
 qemuTest("a QEMU with another number of channels or another compression tells us no, and we say so", async () => {
   using files = guestFiles(haltingRom(), RAM);
   await using bench = await Workbench.open({ ram: "64M", content: "random:at=8M,bytes=24M" });
