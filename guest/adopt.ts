@@ -113,7 +113,10 @@ export class GuestBuilder {
     }
     // a block listed twice is one block, as it is to QEMU
     const once = new Map<string, RamBlockSpec>();
-    for (const spec of specs) if (!once.has(spec.idstr)) once.set(spec.idstr, resizeable(spec));
+    const { machine } = this.#configuration;
+    for (const spec of specs) {
+      if (!once.has(spec.idstr)) once.set(spec.idstr, { readonly: isRom(spec.idstr, machine), ...resizeable(spec) });
+    }
     return this.#memory = new GuestMemory([...once.values()], "listed");
   }
 
@@ -198,6 +201,16 @@ function resizeable(spec: RamBlockSpec): RamBlockSpec {
   return maxLength === undefined
     ? spec
     : { ...spec, maxLength: Math.max(maxLength, spec.usedLength), resizeable: true };
+}
+
+/**
+ * A ROM to the guest, by the names QEMU gives them: the stream does not say it. Machines without PCI write theirs.
+ * Source: hw/core/loader.c rom_set_mr, hw/pci/pci.c pci_add_option_rom, hw/i386/pc.c pc_memory_init,
+ * hw/i386/x86-common.c x86_bios_rom_init.
+ */
+function isRom(idstr: string, machine: string): boolean {
+  if (idstr === "pc.bios" || idstr === "pc.rom") return !/^(isapc|microvm)/.test(machine);
+  return idstr.startsWith("/rom@") || /^[0-9a-f:.]+\/.*\.rom$/.test(idstr);
 }
 
 /**

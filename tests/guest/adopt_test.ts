@@ -76,6 +76,20 @@ Deno.test("GuestBuilder refuses absurd sizes before it allocates, and makes one 
   assert.deepEqual(memory.blocks.map(({ idstr, usedLength }) => ({ idstr, usedLength })), LIST);
 });
 
+Deno.test("GuestBuilder knows ROMs by their names, as QEMU shows them", () => {
+  const list = [...LIST, { idstr: "0000:00:02.0/e1000.rom", usedLength: 0x40000 }, {
+    idstr: "0000:00:01.0/vga.vram",
+    usedLength: 0x1000000,
+  }];
+  const roms = (machine: string) =>
+    new GuestBuilder().setConfiguration({ machine }).setBlocks(list, 4096, 1).blocks
+      .filter(({ readonly }) => readonly).map(({ idstr }) => idstr).sort();
+  const tables = ["/rom@etc/acpi/rsdp", "/rom@etc/acpi/tables", "/rom@etc/table-loader", "0000:00:02.0/e1000.rom"];
+  assert.deepEqual(roms("pc-i440fx-10.0"), [...tables, "pc.bios", "pc.rom"]);
+  assert.deepEqual(roms("microvm"), tables);
+  assert.deepEqual(roms("isapc"), tables);
+});
+
 Deno.test("GuestBuilder without a ram section ends in a guest without memory", () => {
   const builder = new GuestBuilder();
   assert.throws(() => builder.memory, TypeError);
