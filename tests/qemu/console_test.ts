@@ -3,7 +3,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { Qemu } from "../../mod.ts";
+import { Qemu, Workbench } from "../../mod.ts";
 import { Pty, whyNoPty } from "../repl/pty.ts";
 import { qemuTest } from "./available.ts";
 import { guestFiles } from "./content.ts";
@@ -104,3 +104,21 @@ qemuTest("--qmp without a QEMU behind it is one line and exit status 1", async (
   ]);
   assert.equal((await miglab("--qmp", "x", "--ram", "1M", "-e", "info status")).code, 2);
 });
+
+/** Name and access of each block that `info ramblock` lists. */
+function accesses(text: string): string[] {
+  const rows = text.trim().split("\n").slice(1).map((line) => line.trim().split(/\s+/));
+  return rows.map((row) => `${row[0]} ${row.at(-1)}`).sort();
+}
+
+for (const [machine, ...devices] of [["pc"], ["q35", "-device", "VGA", "-device", "e1000"], ["isapc"], ["microvm"]]) {
+  qemuTest(`info ramblock of a ${machine} guest that was saved shows what QEMU shows`, async () => {
+    await using vm = await Qemu.launch({ args: ["-machine", machine, "-m", "16", "-nodefaults", ...devices] });
+    await using there = await Workbench.open({ qmp: vm.qmp });
+    const expected = accesses(await there.hmp("info ramblock"));
+    assert.ok(expected.some((row) => row.endsWith(" rw")));
+    await there.migrate(`file:${vm.path("saved")}`);
+    await using here = await Workbench.open({ guest: vm.path("saved") });
+    assert.deepEqual(accesses(await here.hmp("info ramblock")), expected);
+  });
+}
