@@ -82,12 +82,16 @@ async function rowOf(
   bench.say?.(what);
   const direct: number[] = [], recorded: number[] = [];
   const once = async (by: "direct" | "recorded") => {
-    const ms = await migrate(pair, way, by === "recorded" ? where.path : undefined);
+    const ms = await migrate(
+      pair,
+      way,
+      () => warmUp(where.path, bench.dataMiB),
+      by === "recorded" ? where.path : undefined,
+    );
     (by === "direct" ? direct : recorded).push(ms);
     bench.onRun?.(what, by, ms);
   };
   for (let run = 0; run < bench.runs; run++) {
-    warmUp(where.path, bench.dataMiB);
     for (const by of run % 2 ? ["recorded", "direct"] as const : ["direct", "recorded"] as const) await once(by);
   }
   return { what, unit: "ms", ours: median(recorded), theirs: median(direct), against: "direct" };
@@ -98,7 +102,7 @@ function warmUp(directory: string, mib: number): void {
   const path = Deno.makeTempFileSync({ dir: directory, prefix: "miglab-warm-" });
   const chunk = new Uint8Array(1 << 20);
   using file = Deno.openSync(path, { write: true });
-  for (let i = 0; i < mib; i++) file.writeSync(chunk);
+  for (let i = 0; i < mib * 5 / 4; i++) file.writeSync(chunk);
   Deno.removeSync(path);
 }
 
@@ -120,17 +124,22 @@ async function launchSource(machine: readonly string[], dataMiB: number, data: s
 async function migrate(
   { source, target: args }: Pair,
   way: Way,
+  warm: () => void,
   captures: string | undefined,
 ): Promise<number> {
   await using target = await launchQemu(args);
   for (const vm of [source, target]) await setUp(vm, way);
   const uri = await target.listen(way.scheme === "unix" ? `unix:${target.path("in")}` : "tcp:127.0.0.1:0");
   await source.again();
-  if (captures === undefined) return (await source.migrate(uri))["total-time"];
+  if (captures === undefined) {
+    warm();
+    return (await source.migrate(uri))["total-time"];
+  }
   const directory = `${Deno.makeTempDirSync({ dir: captures, prefix: "miglab-capture-" })}/capture`;
   try {
     const listen = way.scheme === "unix" ? `unix:${target.path("here")}` : "tcp:127.0.0.1:0";
     await using recorder = await startRecorder(listen, uri, directory);
+    warm();
     const { "total-time": ms } = await source.migrate(recorder.uri);
     await recorder.done();
     return ms;
