@@ -9,7 +9,7 @@
  * @module
  */
 import type { ByteSource } from "../stream/channel.ts";
-import { UnsupportedError } from "../stream/errors.ts";
+import { StreamError, UnsupportedError } from "../stream/errors.ts";
 import { LIBVIRT_HEADER_BYTES, type LibvirtSave, readLibvirtSave } from "./libvirt.ts";
 import { type Compression, type Content, DETECT_BYTES, detectContent, isCompression } from "./magic.ts";
 import { openQcow2, type Qcow2Snapshot } from "./qcow2.ts";
@@ -130,6 +130,15 @@ export async function locate(file: ByteSource, options: LocateOptions): Promise<
   } catch (error) {
     close();
     throw error;
+  }
+  if (options.snapshot !== undefined) {
+    close();
+    throw new StreamError(`Cannot open snapshot ${options.snapshot}`, {
+      channel: source.name,
+      offset: options.offset,
+      found: libvirt ? "a libvirt save image" : "no container with snapshots",
+      expected: "a qcow2 image",
+    });
   }
   return {
     format: memory ?? (libvirt ? "libvirt-save" : "qemu-stream"),

@@ -29,6 +29,8 @@ export interface FileWork {
 }
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+/** Complaints that are about something else than the file, and name it. */
+const OTHER = /^(Could not|Cannot) \w+ '|^Cannot load plugin /;
 /** Milliseconds of reading between two turns of the event loop. */
 const TURN_MS = 50;
 
@@ -84,7 +86,7 @@ export async function fileWork(
     if (guarded) { for (const signal of SIGNALS) Deno.removeSignalListener(signal, stop); }
   }
   if (!failure) return;
-  const named = failure.includes(`'${file}'`) || failure.startsWith(file) || failure.startsWith("Cannot load plugin");
+  const named = failure.includes(`'${file}'`) || failure.startsWith(file) || OTHER.test(failure);
   context.fail(file === "-" ? `standard input: ${failure}` : named ? failure : `${file}: ${failure}`);
 }
 

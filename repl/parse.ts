@@ -3,7 +3,7 @@
  * @module
  */
 import type { CommanderError } from "@commander-js/extra-typings";
-import { handDown, type Root } from "./options.ts";
+import { handDown, type Root, UsageError } from "./options.ts";
 import { oneLine } from "./output.ts";
 import type { CommandModule, Context } from "./program.ts";
 import { nearest } from "./similar.ts";
@@ -31,8 +31,17 @@ export function usageText(error: CommanderError, root: Root): string {
   if (
     error.code === "commander.excessArguments" && name !== undefined && !root.commands.some((c) => c.name() === name)
   ) {
-    const meant = nearest(name, root.commands.map((command) => command.name()));
-    return `unknown command '${name}'` + (meant ? ` (did you mean ${meant}?)` : "; try miglab --help");
+    return unknownCommand(name, root);
   }
   return oneLine(error.message.replace(/^error: /, "")).replace("(Did you mean", "(did you mean");
+}
+
+/** @throws {UsageError} when the program has no command of that name */
+export function knownCommand(name: string, root: Root): void {
+  if (!root.commands.some((command) => command.name() === name)) throw new UsageError(unknownCommand(name, root));
+}
+
+function unknownCommand(name: string, root: Root): string {
+  const meant = nearest(name, root.commands.map((command) => command.name()));
+  return `unknown command '${name}'` + (meant ? ` (did you mean ${meant}?)` : "; try miglab --help");
 }

@@ -26,7 +26,7 @@ import type { Verify } from "./commands/verify.ts";
 import type { Why } from "./commands/why.ts";
 import { type Root, rootCommand, type RootOptions, UsageError } from "./options.ts";
 import { describeError, type Output, ReaderGone } from "./output.ts";
-import { prepare, usageText } from "./parse.ts";
+import { knownCommand, prepare, usageText } from "./parse.ts";
 import { REPORTS } from "./reports.ts";
 import type { StepWatch } from "./watch.ts";
 
@@ -116,6 +116,7 @@ export async function runProgram(args: readonly string[], tools: Tools, output: 
     .helpCommand("help [command]", "help for a command");
   prepare(root, context, COMMANDS);
   try {
+    checkHelp(args, root);
     await root.parseAsync([...args], { from: "user" });
     return status;
   } catch (error) {
@@ -128,6 +129,11 @@ async function stepsFor(label: string, { options, output }: Context): Promise<St
   if (options().quiet || !Deno.stderr.isTerminal()) return undefined;
   const { stepWatch, terminalColumns } = await import("./watch.ts");
   return stepWatch(output.err, terminalColumns, label);
+}
+
+/** commander shows the help of the whole program where it knows no command of that name. */
+function checkHelp([first, name]: readonly string[], root: Root): void {
+  if (first === "help" && name !== undefined && !name.startsWith("-") && name !== "help") knownCommand(name, root);
 }
 
 function fail(error: unknown, root: Root, { output }: Context): number {

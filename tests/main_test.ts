@@ -49,6 +49,8 @@ Deno.test("wrong usage is one line on stderr and status 2", async () => {
   const cases: [string[], RegExp][] = [
     [["--jsno"], /unknown option '--jsno' \(did you mean --json\?\)/],
     [["inspet", "x"], /unknown command 'inspet' \(did you mean inspect\?\)/],
+    [["help", "inspet"], /unknown command 'inspet' \(did you mean inspect\?\)/],
+    [["help", "frobnicate"], /unknown command 'frobnicate'; try miglab --help/],
     [["frobnicate"], /unknown command 'frobnicate'; try miglab --help/],
     [["--ram", "12Q"], /'12Q' is invalid.*256M/],
     [["--color", "pink"], /'pink' is invalid.*auto, always, never/],

@@ -71,11 +71,23 @@ export const explain: Explain = async function* (path, request, work) {
     lines++;
     yield { json: explainJson(line), text: (style) => explainText(line, style) } satisfies ExplainedLine;
   }
+  if (typeof place === "number" && lines === 0 && !fault && limit !== 0) {
+    return `Nothing to explain at offset 0x${place.toString(16)}: the file ends before`;
+  }
   if (page && lines === 0) {
+    await checkBlock(path, page.block, request, work);
     return `nothing holds page 0x${page.offset.toString(16)} of ${page.block}: it counts as zero`;
   }
   return fault && fault.message + await offsetHint(fault.message, path, where.offset);
 };
+
+/** @throws {CommandError} when there is no such block */
+async function checkBlock(path: string, block: string, request: ExplainRequest, work: FileWork): Promise<void> {
+  if (path === "-") return; // it was read
+  const { blockNamed } = await import("../reports/extract.ts");
+  await using image = await openPass(path, request, work);
+  blockNamed(image, block);
+}
 
 async function physicalPlace(path: string, address: string, request: ExplainRequest, work: FileWork) {
   const { resolvePhysical } = await import("../reports/place.ts");

@@ -100,3 +100,21 @@ Deno.test("a packed file that was cut is shown as far as it goes, and that it wa
     assert.match(guest.stderr, new RegExp(`the file was cut: its ${name} data ends early`));
   }
 });
+
+Deno.test("what is asked for and not there is told in one line", async () => {
+  using dir = new TempDir();
+  const file = await fixturePath("pc-file-stopped");
+  const cases: [string[], RegExp][] = [
+    [["explain", file, "--at", "99999999999"], /at offset 0x174876e7ff: the file ends before/],
+    [["explain", file, "--at", "nosuch:0"], /No RAM block is named "nosuch": the blocks are pc\.ram/],
+    [["inspect", file, "--snapshot", "one"], /snapshot one at offset 0x0 [^\n]*expected a qcow2 image/],
+    [["convert", file, dir.file("no/out"), "--to", "elf"], /^miglab: Could not open '[^']*no\/out': No such file/],
+    [["diff", file, dir.file("nosuch")], /^miglab: Could not open '[^']*nosuch': No such file/],
+  ];
+  for (const [args, expected] of cases) {
+    const { status, stdout, stderr } = await run(...args);
+    assert.deepEqual([status, stdout], [1, ""], args.join(" "));
+    assert.match(stderr, expected);
+    assert.match(stderr, /^miglab: [^\n]+\n$/);
+  }
+});
