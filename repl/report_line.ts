@@ -28,17 +28,20 @@ const HELP = ["help", "?"];
 
 /** Reports of one console or script. */
 export class ReportLines {
-  /** The commands, for the Tab key and the help. */
-  readonly shapes: readonly CommandShape[];
   readonly #context: Context;
+  #shapes?: readonly CommandShape[];
   /** Modules that were loaded by lines. */
   readonly #plugins: string[] = [];
 
   /** @param context of the program, whose options hold here too */
   constructor(context: Context) {
     this.#context = context;
-    const { root } = this.#parser({ out() {}, err() {} });
-    this.shapes = shapeOf(root, takes).commands.filter(({ name }) => name !== "help");
+  }
+
+  /** The commands, for the Tab key and the help. Read off when first asked for: the prompt does not wait for it. */
+  get shapes(): readonly CommandShape[] {
+    return this.#shapes ??= shapeOf(this.#parser({ out() {}, err() {} }).root, takes).commands
+      .filter(({ name }) => name !== "help");
   }
 
   /** Whether a line is for a report, or for the help of one. */
