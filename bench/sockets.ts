@@ -4,7 +4,7 @@
  *
  *     deno run -A bench/sockets.ts [--ram 2G] [--data 1G] [--runs 5] [--channels 2,4]
  *
- * Destinations are processes of their own each time, so their memory is fresh; memory is warmed up before each run. The time
+ * Destinations are processes of their own each time, so their memory is fresh, and have waited for a while; memory is warmed up before each run. The time
  * is the source's: QEMU's between its events `setup` and `completed`, ours that of the library's call.
  * @module
  */
@@ -31,6 +31,8 @@ export interface SocketOptions {
 const MAIN = new URL("../main.ts", import.meta.url).pathname;
 const MACHINE = ["-machine", "pc-i440fx-10.0", "-S", "-incoming", "defer"];
 const CONNECT_MS = 20_000;
+/** Milliseconds a destination waits for its source, as it does in life. */
+const WAITING_MS = 300;
 
 /** Two rows for each number of channels: receive and send. Needs a real QEMU 10 and memory for three guests. */
 export async function measureSockets(options: SocketOptions): Promise<Row[]> {
@@ -70,6 +72,7 @@ async function measure(options: SocketOptions, directory: string): Promise<Row[]
 async function send(ours: Workbench, vm: Qemu, path: string, channels: number): Promise<number> {
   await qemuSettings(vm, channels);
   await vm.listen(`unix:${path}`);
+  await pass(WAITING_MS);
   await ourSettings(ours, channels);
   const begin = performance.now();
   await ours.migrate(`unix:${path}`);
@@ -85,6 +88,7 @@ async function fromQemu(source: Qemu, vm: Qemu, path: string, channels: number):
   await qemuSettings(source, channels);
   await qemuSettings(vm, channels);
   await vm.listen(`unix:${path}`);
+  await pass(WAITING_MS);
   await source.migrate(`unix:${path}`);
   await vm.waitMigration();
   return source.migrationMs();
@@ -116,7 +120,8 @@ async function intoMiglab(source: Qemu, path: string, channels: number): Promise
     stderr: "inherit",
   }).spawn();
   const until = performance.now() + CONNECT_MS;
-  while (!exists(path) && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 5));
+  while (!exists(path) && performance.now() < until) await pass(5);
+  await pass(WAITING_MS);
   await source.migrate(`unix:${path}`);
   const { success } = await child.status;
   if (!success) throw new Error("miglab did not take the guest");
@@ -157,6 +162,10 @@ function warmUp(path: string, bytes: number): void {
   using file = Deno.openSync(path, { write: true, create: true, truncate: true });
   for (let done = 0; done < bytes * 5 / 4; done += chunk.length) file.writeSync(chunk);
   Deno.removeSync(path);
+}
+
+function pass(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function exists(path: string): boolean {
