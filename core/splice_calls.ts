@@ -146,9 +146,9 @@ export class PollSet {
     return this.#records[2 * index + 1] >>> 16 !== 0;
   }
 
-  /** Wait until one of them happens, or so many milliseconds. -1: for ever. */
-  wait(ms: number): void {
+  /** Wait until one of them happens. */
+  wait(): void {
     const records = new Uint8Array(this.#records.buffer);
-    ask(() => libc().poll(records, BigInt(this.#count), ms));
+    ask(() => libc().poll(records, BigInt(this.#count), -1));
   }
 }

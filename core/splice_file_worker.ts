@@ -11,9 +11,6 @@ const RECORD_BYTES = 12;
 
 /** Bytes moved at once. */
 const CHUNK = 1 << 20;
-/** Below so many a turn, it is better to wait for more than to wake up for each. */
-const FEW = 256 << 10;
-const PAUSE_MS = 1;
 
 interface Copy {
   readonly pipe: number;
@@ -44,13 +41,9 @@ function run(control: number, tell: (end: SpliceEnd) => void): void {
     poll.clear();
     if (open) poll.add(control, sys.POLLIN);
     for (const { pipe } of copies) poll.add(pipe, sys.POLLIN);
-    poll.wait(-1);
-    let moved = 0;
+    poll.wait();
     copies = copies.filter((copy) => {
-      const before = copy.end.bytes;
-      const more = drain(copy);
-      moved += copy.end.bytes - before;
-      if (more) return true;
+      if (drain(copy)) return true;
       sys.close(copy.pipe);
       tell(copy.end);
       return false;
@@ -63,9 +56,6 @@ function run(control: number, tell: (end: SpliceEnd) => void): void {
         open = false;
         sys.close(control);
       }
-    } else if (moved < FEW && copies.length > 0) {
-      poll.clear();
-      poll.wait(PAUSE_MS);
     }
   }
 }

@@ -13,8 +13,8 @@ import type { SpliceEnd, SpliceTask } from "./splice_worker.ts";
 
 /** Connections of one recording: 255 multifd channels, the main one, postcopy's, and as many that fail. */
 const MAX_CONNECTIONS = 1024;
-/** Bytes a file may be behind: the first that this user's pipes may hold. */
-const COPY_BYTES = [4 << 20, 1 << 20];
+/** Bytes a file may be behind: the first that this user's pipes may hold; small ones make both threads wait for each other. */
+const COPY_BYTES = [1 << 20, 256 << 10];
 
 /** What a Worker says first, in place of an end: it waits for orders. */
 const READY = -1;

@@ -35,8 +35,6 @@ const RECORD_BYTES = 20;
 /** Bytes moved at once. */
 const CHUNK = 1 << 20;
 const BACK = 64 << 10;
-/** ms to wait for a file that is behind: a pipe is half empty by then. */
-const BEHIND_MS = 1;
 
 /** One connection. */
 class Connection {
@@ -51,7 +49,7 @@ class Connection {
   readonly #asked: number[] = [];
   readonly end: { row: number; bytes: number; errno: number };
   /** Nothing can happen before the file catches up. */
-  behind = false;
+  #behind = false;
 
   constructor(
     row: number,
@@ -68,9 +66,10 @@ class Connection {
   /** What it waits for. */
   ask(poll: sys.PollSet): void {
     this.#asked.length = 0;
-    const [back, out] = [this.#backTo > 0, this.#inPipe > 0 && !this.behind];
+    const [back, out] = [this.#backTo > 0, this.#inPipe > 0 && !this.#behind];
     const source = (this.#inPipe === 0 ? sys.POLLIN : 0) | (back ? sys.POLLOUT : 0);
     const destination = (out ? sys.POLLOUT : 0) | (back ? 0 : sys.POLLIN);
+    if (this.#behind) this.#asked.push(poll.add(this.copy, sys.POLLOUT));
     // a socket that is not waited for would still tell that it is closed
     if (source) this.#asked.push(poll.add(this.source, source));
     if (destination) this.#asked.push(poll.add(this.destination, destination));
@@ -78,7 +77,7 @@ class Connection {
 
   /** Whether there is something to do. */
   ready(poll: sys.PollSet): boolean {
-    return this.behind || this.#asked.some((index) => poll.happened(index));
+    return this.#asked.some((index) => poll.happened(index));
   }
 
   /** Pass on what can be. @returns false when it has ended */
@@ -101,7 +100,7 @@ class Connection {
   }
 
   #forward(): boolean {
-    this.behind = false;
+    this.#behind = false;
     for (;;) {
       if (this.#inPipe === 0) {
         const got = sys.splice(this.source, this.#pipe.write, CHUNK);
@@ -112,7 +111,7 @@ class Connection {
       if (this.#told === 0) {
         const told = this.copy < 0 ? this.#inPipe : sys.tee(this.#pipe.read, this.copy, this.#inPipe);
         if (told === -sys.EAGAIN) {
-          this.behind = true;
+          this.#behind = true;
           return true;
         }
         if (told <= 0) this.#stopCopy(); // the file takes no more, and says why
@@ -169,7 +168,7 @@ function run({ control, counters }: SpliceTask, tell: (end: SpliceEnd) => void):
     poll.clear();
     if (open) poll.add(control, sys.POLLIN);
     for (const one of connections) one.ask(poll);
-    poll.wait(connections.some(({ behind }) => behind) ? BEHIND_MS : -1);
+    poll.wait();
     connections = connections.filter((one) => {
       if (!one.ready(poll) || one.step()) return true;
       one.finish();
