@@ -16,6 +16,9 @@ import { TransportError } from "../stream/errors.ts";
 import type { Destination } from "./reach.ts";
 import type { Channel, Listener, TransportContext } from "./transport.ts";
 
+/** Milliseconds each channel of a source has to be connected. */
+const CONNECT_MS = 30_000;
+
 /** What the number of channels depends on. */
 export interface FurtherChannelsContext {
   /** Is the capability on? */
@@ -37,6 +40,7 @@ export function furtherChannels(
 
 /**
  * Open a source's further channels, one after the other.
+ * @param connectMs milliseconds each has
  * @returns in the order of their numbers; they are the caller's
  * @throws {CommandError} {TransportError} when one cannot be opened: the others are closed then; the signal's reason; for
  * TLS over sockets, also where there are no further channels
@@ -46,6 +50,7 @@ export async function openFurtherChannels(
   settings: FurtherChannelsContext,
   context: TransportContext,
   signal: AbortSignal,
+  connectMs: number = CONNECT_MS,
 ): Promise<Channel[]> {
   const { count, direct } = furtherChannels(settings);
   const channels: Channel[] = [];
@@ -55,7 +60,8 @@ export async function openFurtherChannels(
   try {
     while (channels.length < count) {
       const connecting = transport.connectExtra(address, context, { direct });
-      channels.push(connecting instanceof Promise ? await unlessAborted(connecting, signal) : connecting);
+      const late = `multifd: channel ${channels.length} was not connected within ${connectMs / 1000} s`;
+      channels.push(connecting instanceof Promise ? await inTime(connecting, signal, connectMs, late) : connecting);
       signal.throwIfAborted();
     }
   } catch (error) {
@@ -75,10 +81,16 @@ export function missingTls(settings: FurtherChannelsContext): string | undefined
   return id ? `No TLS credentials with id '${id}'` : undefined;
 }
 
-/** Wait for a channel; one that comes too late is closed. */
-async function unlessAborted(connecting: Promise<Channel>, signal: AbortSignal): Promise<Channel> {
+/** Wait for a channel, at most `ms`; one that comes too late is closed. */
+async function inTime(
+  connecting: Promise<Channel>,
+  signal: AbortSignal,
+  ms: number,
+  late: string,
+): Promise<Channel> {
   const { promise, reject } = Promise.withResolvers<never>();
   const give = () => reject(signal.reason);
+  const timer = setTimeout(() => reject(new TransportError(late)), ms);
   signal.addEventListener("abort", give, { once: true });
   try {
     return await Promise.race([connecting, promise]);
@@ -86,6 +98,7 @@ async function unlessAborted(connecting: Promise<Channel>, signal: AbortSignal):
     connecting.then((channel) => channel.close()).catch(() => {});
     throw error;
   } finally {
+    clearTimeout(timer);
     signal.removeEventListener("abort", give);
   }
 }

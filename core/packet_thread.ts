@@ -12,7 +12,8 @@
 import { type RamBlock, SEGMENT } from "../guest/memory.ts";
 import { StreamError, TransportError, TruncatedStreamError } from "../stream/errors.ts";
 import { adviseLargePages } from "./large_pages.ts";
-import { addressOf } from "./machine_address.ts";
+import { addressOf } from "../threads/machine_address.ts";
+import { canBring } from "./multifd_bring.ts";
 import type { PacketLane, PacketTarget } from "./packet_lane.ts";
 import type { Channel } from "./transport.ts";
 
@@ -112,7 +113,7 @@ export class ThreadLane implements PacketLane {
   /** Start a Worker, or undefined where the channel has no number, or Workers are not allowed. */
   static start(channel: Channel, id: number, target: PacketTarget, changed: () => void): ThreadLane | undefined {
     const { pageSize, codec, blocks } = target;
-    if (!channel.lendSocket || !blocks || (codec && !codec.module)) return undefined;
+    if (!channel.lendSocket || !blocks || !canBring(codec)) return undefined;
     const loan = channel.lendSocket();
     if (!loan) return undefined;
     try {

@@ -18,7 +18,8 @@ import {
   multifdPacketBytes,
   multifdPagesPerPacket,
 } from "../stream/multifd.ts";
-import { addressOf } from "./machine_address.ts";
+import { addressOf } from "../threads/machine_address.ts";
+import { canBring } from "./multifd_bring.ts";
 import type { ChannelCounters } from "./plugin.ts";
 import { type SendLane, type SendSource, syncPacket } from "./send_lane.ts";
 import type { Channel } from "./transport.ts";
@@ -119,7 +120,7 @@ export class ThreadSendLane implements SendLane {
     ended: (error?: Error) => void,
   ): ThreadSendLane | undefined {
     const { codec, parameter } = source;
-    if (!channel.lendSocket || (codec && !(codec.module && codec.level))) return undefined;
+    if (!channel.lendSocket || !canBring(codec) || (codec && !codec.level)) return undefined;
     const loan = channel.lendSocket();
     if (!loan) return undefined;
     try {

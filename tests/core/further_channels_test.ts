@@ -85,3 +85,20 @@ Deno.test("a connection that never comes about ends with the migration", async (
   abort.abort(new Error("given up"));
   await assert.rejects(opening, { message: "given up" });
 });
+
+Deno.test("a channel that does not come about in time is given up, and closed if it comes after all", async () => {
+  let closed = 0;
+  const channel = { close: () => void closed++ } as Channel;
+  const late = Promise.withResolvers<Channel>();
+  const answers = [Promise.resolve(channel), late.promise];
+  const transport = { connectExtra: () => answers.shift()! } as unknown as Transport;
+  const to = { transport, address: { transport: "file", filename: "x", offset: 0 } } as const;
+  await assert.rejects(
+    openFurtherChannels(to, settings(["multifd"]), context(new FdTable()), never, 50),
+    { message: "multifd: channel 1 was not connected within 0.05 s" },
+  );
+  assert.equal(closed, 1, "the one that came is closed");
+  late.resolve(channel);
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  assert.equal(closed, 2);
+});

@@ -272,3 +272,38 @@ Deno.test("closing a sender that has packets waiting does not wait for the desti
     for (let i = 0; i < 3; i++) sender.pages(ram, i * 128 * PAGE, 128, undefined, false);
     await soon(sender.close());
   }));
+
+/** Send 8 MiB through all channels and compare. */
+async function pass(near: Channel[], far: Channel[], sending?: MultifdCodec, receiving = sending): Promise<void> {
+  const specs = [{ idstr: "pc.ram", usedLength: 8 << 20 }];
+  const source = new GuestMemory(specs), memory = new GuestMemory(specs);
+  const ram = source.block("pc.ram")!;
+  for (let at = 0; at < ram.usedLength; at += 65536) crypto.getRandomValues(ram.writable(at, 65536));
+  const sender = send(near, sending);
+  await takeInit(far);
+  const target = { block: (idstr: string) => memory.block(idstr), blocks: memory.blocks, codec: receiving };
+  const { made } = receive(far, target);
+  const sync = () => soon(Promise.all([sender.sync(), made.sync()]));
+  await sync();
+  for (let at = 0; at < ram.usedLength; at += 128 * PAGE) {
+    await sender.ready();
+    sender.pages(ram, at, 128, undefined, false);
+  }
+  await sync();
+  assertSame(ram, memory.block("pc.ram")!, [[0, ram.usedLength / PAGE]]);
+  assert.ok(sender.counters().every(({ normal }) => normal > 0) || near.length > 16, "a channel without pages");
+  await soon(Promise.all([made.stop(), sender.close()]));
+  source.release();
+  memory.release();
+}
+
+Deno.test("more channels than threads: the others are read and written by this one", () =>
+  connected(18, (near, far) => pass(near, far)));
+
+Deno.test("a packing no thread can bring is left to this one", async () => {
+  for (const module of [undefined, "https://localhost/none.ts", "file:///none/such.ts"]) {
+    const codec = { ...CODECS.zstd!, module };
+    // what a thread finds out when it is too late for a source is known here beforehand, but for a module that is gone
+    await connected(2, (near, far) => pass(near, far, module?.startsWith("file:") ? CODECS.zstd : codec, codec));
+  }
+});
