@@ -68,6 +68,7 @@ export function fileSource(file: string | number, options: FileSourceOptions = {
       return done;
     },
     size: () => stat.size,
+    fd,
     close,
   };
 }

@@ -86,6 +86,11 @@ export class PageIndex {
     this.#mark(chunk, i);
   }
 
+  /** Whole pages came in a row. @param step bytes in the file from one to the next */
+  placeRow(first: number, count: number, position: number, step: number): void {
+    for (let i = 0; i < count; i++) this.place(first + i, position + i * step);
+  }
+
   /** A zero page came. */
   zero(page: number): void {
     const chunk = this.#at(page);

@@ -14,7 +14,7 @@ const ZEROS = new Uint8Array(CHUNK);
 
 /** The same source, standing at `start` of its own offsets. On a pipe what is in front is read over. */
 export async function startAt(source: ByteSource, start: number): Promise<ByteSource> {
-  const { name, readAt, size } = source;
+  const { name, readAt, size, fd } = source;
   if (readAt) {
     let position = start;
     const read = (view: Uint8Array) => {
@@ -22,7 +22,14 @@ export async function startAt(source: ByteSource, start: number): Promise<ByteSo
       position += got;
       return got;
     };
-    return { name, start, read, readAt: readAt.bind(source), ...(size ? { size: size.bind(source) } : {}) };
+    return {
+      name,
+      start,
+      read,
+      readAt: readAt.bind(source),
+      ...(size ? { size: size.bind(source) } : {}),
+      ...(fd === undefined ? {} : { fd }),
+    };
   }
   await skip(source, start - (source.start ?? 0));
   return { name, start, read: source.read.bind(source) };

@@ -14,6 +14,7 @@ import type { MigCommandName } from "../stream/constants.ts";
 import { StreamDecoder } from "../stream/decode.ts";
 import { hex, StreamError } from "../stream/errors.ts";
 import { lastBit } from "../stream/mapped_ram.ts";
+import { endsInRow } from "../stream/page_row.ts";
 import type {
   CommandRecord,
   ConfigurationRecord,
@@ -28,6 +29,8 @@ import type {
 import type { Tables } from "../stream/tables.ts";
 import type { VmDescription } from "../stream/vmdesc.ts";
 import type { FurtherChannels, PagePlaces } from "./further_channels.ts";
+import { HEAD } from "../threads/record_row.ts";
+import { RowCounter } from "../threads/row_counter.ts";
 import { DeltaList, PageIndex } from "./page_index.ts";
 
 /** Most PART sections, other sections and warnings that are listed; more are counted. */
@@ -36,6 +39,8 @@ const SECTION_LIMIT = 1 << 16;
 const WARNING_LIMIT = 256;
 /** Most pages of a mapped-ram block. */
 const PAGE_LIMIT = 2 ** 31;
+/** Bytes of a file from which on rows of pages are passed over by themselves. */
+const WORTHWHILE = 16 << 20;
 /** Bytes between two calls of `onProgress`. */
 const PROGRESS_STEP = 32 << 20;
 
@@ -172,6 +177,9 @@ class Pass {
   #pageRecords = 0;
   #discarded = false;
   #lastPage?: { readonly block: string; readonly pageOffset: number };
+  #rows?: RowCounter;
+  /** Offset up to which rows were passed over. */
+  #passed = 0;
 
   constructor(source: ByteSource, options: StreamIndexOptions) {
     this.#options = options;
@@ -185,12 +193,14 @@ class Pass {
   async run(): Promise<void> {
     const { reader } = this.#decoder;
     const { onProgress } = this.#options;
+    const { fd } = reader.source;
+    if (fd !== undefined && reader.source.size!() >= WORTHWHILE) this.#rows = RowCounter.over(fd);
     let told = reader.offset;
     try {
       for await (const record of this.#decoder.records()) {
         const syncing = this.#apply(record);
         if (syncing) await syncing;
-        this.#end = record.offset + record.length;
+        this.#end = Math.max(record.offset + record.length, this.#passed);
         if (!onProgress || reader.offset - told < PROGRESS_STEP) continue;
         told = reader.offset;
         await onProgress(told, reader.source.size?.());
@@ -198,6 +208,8 @@ class Pass {
     } catch (error) {
       if (!(error instanceof StreamError) || this.#version === 0) throw error;
       this.#fault = error;
+    } finally {
+      this.#rows?.close();
     }
     this.#close(this.#end);
     if (!this.#fault) await this.#finishChannels();
@@ -248,7 +260,8 @@ class Pass {
   #apply(record: StreamRecord): void | Promise<void> {
     switch (record.kind) {
       case "ram-pages":
-        return this.#pages(record);
+        this.#pages(record);
+        return this.#rows && endsInRow(record) ? this.#row(this.#rows, record) : undefined;
       case "ram-mark":
         return this.#mark(record.flags);
       case "section":
@@ -294,6 +307,26 @@ class Pass {
       } else if (flag & C.RAM_SAVE_FLAG_ZERO) pages.zero(page);
       else this.#delta(record, i, pages, page);
     }
+  }
+
+  /** Pages came in a row: pass over those that follow. */
+  async #row(rows: RowCounter, { block, count, blocks, pageOffset, pageSize }: RamPagesRecord): Promise<void> {
+    const { reader } = this.#decoder;
+    const { pages } = this.#blocks[block[count - 1]];
+    let page = pageOffset[count - 1] / pageSize + 1;
+    const begin = page;
+    let position = reader.offset;
+    for (let good = 1; good > 0; position += good * (HEAD + pageSize), page += good) {
+      good = rows.pass(page * pageSize, pages.pages - page, pageSize, position);
+      pages.placeRow(page, good, position + HEAD, HEAD + pageSize);
+      if (good > 0) await this.#options.onProgress?.(position, reader.source.size?.());
+    }
+    if (page === begin) return;
+    this.#pageRecords += page - begin;
+    this.#dataPages += page - begin;
+    this.#lastPage = { block: blocks[block[count - 1]].idstr, pageOffset: (page - 1) * pageSize };
+    this.#passed = position;
+    reader.seek(position);
   }
 
   /** Deltas are only listed here; a codec is asked whether each is sound, on a page that does not matter. */

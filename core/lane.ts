@@ -3,6 +3,7 @@
  * @module
  */
 import { type RamBlock, SEGMENT } from "../guest/memory.ts";
+import { addressOf } from "../threads/machine_address.ts";
 import { adviseLargePages } from "./large_pages.ts";
 import type { HelpJob, ReadDone, ReadJob, TouchJob } from "./lane_worker.ts";
 
@@ -17,8 +18,6 @@ const STRIDE = 8 << 20;
 export class Lane {
   readonly #worker: Worker;
   #done?: (done: ReadDone) => void;
-  /** Memory the Worker has. */
-  #known?: WebAssembly.Memory;
 
   private constructor(worker: Worker) {
     this.#worker = worker;
@@ -38,20 +37,14 @@ export class Lane {
     }
   }
 
-  /** Let it make memory resident. */
-  touch({ memory, from, to }: Required<Omit<TouchJob, "kind">>): void {
-    this.#post({ kind: "touch", from, to }, memory);
+  /** Let it make memory resident, which the caller keeps. */
+  touch(address: number, length: number): void {
+    this.#worker.postMessage({ kind: "touch", address, length } satisfies TouchJob);
   }
 
   /** Let it help with a row of pages. */
-  row({ path, memory, job }: Required<Omit<HelpJob, "kind">>): void {
-    this.#post({ kind: "row", path, job }, memory);
-  }
-
-  #post(job: TouchJob | HelpJob, memory: WebAssembly.Memory): void {
-    const known = memory === this.#known;
-    this.#known = memory;
-    this.#worker.postMessage(known ? job : { ...job, memory });
+  row(help: Omit<HelpJob, "kind">): void {
+    this.#worker.postMessage({ kind: "row", ...help } satisfies HelpJob);
   }
 
   /** Let it read runs. Resolves when it found no more, or failed. */
@@ -76,6 +69,8 @@ export class TouchAhead {
   #block?: RamBlock;
   #segment = -1;
   #until = 0;
+  /** Address of the segment. */
+  #base = 0;
 
   constructor(lane: Lane | undefined) {
     this.#lane = lane;
@@ -90,12 +85,13 @@ export class TouchAhead {
       this.#segment = segment;
       this.#until = Math.ceil((at + 1) / STRIDE) * STRIDE;
       block.materialise(segment * SEGMENT, 1);
-      adviseLargePages(new Uint8Array(block.segments[segment]!.buffer as ArrayBuffer), 0, SEGMENT);
+      const memory = new Uint8Array(block.segments[segment]!.buffer as ArrayBuffer);
+      this.#base = adviseLargePages(memory, 0, SEGMENT) ? addressOf(memory) : 0;
     }
     const end = Math.min(SEGMENT, block.usedLength - segment * SEGMENT);
-    while (this.#lane && this.#until < Math.min(end, at + AHEAD)) {
+    while (this.#lane && this.#base && this.#until < Math.min(end, at + AHEAD)) {
       const to = Math.min(end, this.#until + STRIDE);
-      this.#lane.touch({ memory: block.segments[segment]!, from: this.#until, to });
+      this.#lane.touch(this.#base + this.#until, to - this.#until);
       this.#until = to;
     }
   }

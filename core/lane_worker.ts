@@ -11,24 +11,23 @@
 import fs from "node:fs";
 import { errnoName, errnoText } from "./errno.ts";
 import { populate } from "./large_pages.ts";
-import { RecordRow } from "./record_row.ts";
-import { type RowJob, takePieces } from "./row_team.ts";
+import { RecordRow } from "../threads/record_row.ts";
+import { type RowJob, takePieces } from "../threads/row_team.ts";
 
-/** Make `memory` resident from byte `from` to `to`. Content is left as it is. */
+/**
+ * Make memory resident. Content is left as it is. It is known by its address: a memory that arrives here would weigh on the
+ * collector of garbage with all its bytes.
+ */
 export interface TouchJob {
   readonly kind: "touch";
-  /** Left out: that of the job before. A memory that arrives weighs on the collector of garbage with all its bytes. */
-  readonly memory?: WebAssembly.Memory;
-  readonly from: number;
-  readonly to: number;
+  readonly address: number;
+  readonly length: number;
 }
 
 /** Help with a row. */
 export interface HelpJob {
   readonly kind: "row";
   readonly path: string;
-  /** As above. */
-  readonly memory?: WebAssembly.Memory;
   readonly job: RowJob;
 }
 
@@ -87,30 +86,16 @@ export function* takeRuns(
   return {};
 }
 
-/** Memory of the job before. */
-let known: { readonly memory: WebAssembly.Memory; readonly bytes: Uint8Array<ArrayBuffer> } | undefined;
-
-function memoryOf(memory: WebAssembly.Memory | undefined): typeof known {
-  if (memory) known = { memory, bytes: new Uint8Array(memory.buffer as ArrayBuffer) };
-  return known;
-}
-
-function touch({ memory, from, to }: TouchJob): void {
-  const found = memoryOf(memory);
-  if (found) populate(found.bytes, from, to);
-}
-
 /** The file of the rows; it goes with the Worker. */
 let row: { readonly path: string; readonly records: RecordRow | undefined } | undefined;
 
-function help({ path, memory, job }: HelpJob): void {
-  const found = memoryOf(memory);
+function help({ path, job }: HelpJob): void {
   if (row?.path !== path) {
     row?.records?.close();
     row = { path, records: RecordRow.open(path) };
   }
-  if (!found || !row.records) return;
-  const pieces = takePieces(job, found.memory, row.records);
+  if (!row.records) return;
+  const pieces = takePieces(job, row.records);
   while (!pieces.next().done);
 }
 
@@ -147,7 +132,7 @@ function read(job: ReadJob): ReadDone {
 if (typeof (globalThis as { WorkerGlobalScope?: unknown }).WorkerGlobalScope !== "undefined") {
   const scope = globalThis as unknown as WorkerScope;
   scope.onmessage = ({ data }) => {
-    if (data.kind === "touch") touch(data);
+    if (data.kind === "touch") populate(data.address, data.length);
     else if (data.kind === "row") help(data);
     else scope.postMessage(read(data));
   };

@@ -6,10 +6,13 @@
  * Source: QEMU system/physmem.c ram_block_add (QEMU_MADV_HUGEPAGE); Linux asm-generic/mman-common.h.
  * @module
  */
+import { addressOf } from "../threads/machine_address.ts";
 
 const MADV_HUGEPAGE = 14, MADV_POPULATE_WRITE = 23;
+/** Bytes; madvise takes whole ones. */
+const PAGE = 4096;
 
-type Madvise = (start: Uint8Array<ArrayBuffer>, length: bigint, advice: number) => number;
+type Madvise = (address: bigint, length: bigint, advice: number) => number;
 let madvise: Madvise | null | undefined;
 
 /** The C library's madvise, or null where it may not be called. */
@@ -17,7 +20,7 @@ function libcMadvise(): Madvise | null {
   try {
     if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return null;
     const library = Deno.dlopen("libc.so.6", {
-      madvise: { parameters: ["buffer", "usize", "i32"], result: "i32" },
+      madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
     });
     return library.symbols.madvise;
   } catch {
@@ -25,19 +28,27 @@ function libcMadvise(): Madvise | null {
   }
 }
 
-function advise(memory: Uint8Array<ArrayBuffer>, from: number, to: number, advices: readonly number[]): void {
+function advise(address: number, length: number, advice: number): void {
+  // whole pages: those the range touches
+  const from = Math.floor(address / PAGE) * PAGE;
+  madvise!(BigInt(from), BigInt(address + length - from), advice);
+}
+
+/**
+ * Let the kernel back bytes `from` to `to` with large pages when they are written. A matter of microseconds.
+ * @returns whether it may be asked at all
+ */
+export function adviseLargePages(memory: Uint8Array<ArrayBuffer>, from: number, to: number): boolean {
   if (madvise === undefined) madvise = libcMadvise();
-  if (!madvise) return;
-  const view = memory.subarray(from, to);
-  for (const advice of advices) madvise(view, BigInt(view.length), advice);
+  if (madvise) advise(addressOf(memory) + from, to - from, MADV_HUGEPAGE);
+  return madvise !== null;
 }
 
-/** Let the kernel back bytes `from` to `to` with large pages when they are written. A matter of microseconds. */
-export function adviseLargePages(memory: Uint8Array<ArrayBuffer>, from: number, to: number): void {
-  advise(memory, from, to, [MADV_HUGEPAGE]);
-}
-
-/** Make bytes `from` to `to` resident now. Unlike a write, this cannot disturb a page somebody else is writing. */
-export function populate(memory: Uint8Array<ArrayBuffer>, from: number, to: number): void {
-  advise(memory, from, to, [MADV_POPULATE_WRITE]);
+/**
+ * Make memory resident now. Unlike a write, this cannot disturb a page somebody else is writing.
+ * @param address of memory that is kept until the call is over
+ */
+export function populate(address: number, length: number): void {
+  if (madvise === undefined) madvise = libcMadvise();
+  if (madvise) advise(address, length, MADV_POPULATE_WRITE);
 }

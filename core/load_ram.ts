@@ -15,6 +15,7 @@ import * as C from "../stream/constants.ts";
 import { parseDiscard } from "../stream/commands.ts";
 import type { StreamDecoder } from "../stream/decode.ts";
 import { hex, StreamError, UnsupportedError } from "../stream/errors.ts";
+import { endsInRow } from "../stream/page_row.ts";
 import type {
   MappedBitmapRecord,
   RamBlockEntry,
@@ -28,11 +29,8 @@ import { Lane, TouchAhead, WORTHWHILE } from "./lane.ts";
 import { unsupported } from "./load_faults.ts";
 import { type MappedArea, readMappedPages } from "./mapped_load.ts";
 import { MultifdReceiver } from "./multifd_receiver.ts";
-import { HEAD } from "./record_row.ts";
+import { HEAD } from "../threads/record_row.ts";
 import { ScatterRead } from "./scatter_read.ts";
-
-/** Pages in a row after which more are expected to follow. */
-const IN_A_ROW = 32;
 
 /** What a load's RAM needs of the load. */
 export interface RamLoadOwner {
@@ -140,11 +138,9 @@ export class RamLoad {
         if (!block.isUntouched(pageOffset[i])) block.zero(pageOffset[i], pageSize);
       } else this.#codecPage(record, i, block, flag, bytes.subarray(dataAt[i], dataAt[i] + dataLength[i]));
     }
-    const last = count - 1, first = count - IN_A_ROW;
-    const inARow = first >= 0 && record.block[first] === record.block[last] &&
-      pageOffset[last] - pageOffset[first] === (IN_A_ROW - 1) * pageSize &&
-      dataAt[last] - dataAt[first] === (IN_A_ROW - 1) * (HEAD + pageSize);
-    if (this.#scatter && inARow) return this.#follow(record.block[last], pageOffset[last] + pageSize, pageSize);
+    if (this.#scatter && endsInRow(record)) {
+      return this.#follow(record.block[count - 1], pageOffset[count - 1] + pageSize, pageSize);
+    }
   }
 
   /** Pages came in a row: take those that follow straight from the file, until the row ends. */

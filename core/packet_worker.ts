@@ -6,7 +6,7 @@
 import { SEGMENT, SLOT } from "../guest/memory.ts";
 import { StreamError, TransportError, TruncatedStreamError } from "../stream/errors.ts";
 import { errnoText } from "./errno.ts";
-import { addressOf } from "./machine_address.ts";
+import { addressOf } from "../threads/machine_address.ts";
 import { bringCodec } from "./multifd_bring.ts";
 import { unpackedMemory } from "./packet_lane.ts";
 import { type PacketPort, PacketReader } from "./packet_reader.ts";

@@ -7,8 +7,9 @@ import { type RamBlock, SEGMENT, SLOT } from "../guest/memory.ts";
 import { scanBlock } from "../guest/zero.ts";
 import type { Lane } from "./lane.ts";
 import { adviseLargePages } from "./large_pages.ts";
-import { HEAD, RecordRow } from "./record_row.ts";
-import { type RowJob, rowState, settleRow, takePieces } from "./row_team.ts";
+import { addressOf } from "../threads/machine_address.ts";
+import { HEAD, RecordRow } from "../threads/record_row.ts";
+import { type RowJob, rowState, settleRow, takePieces } from "../threads/row_team.ts";
 
 /** Bytes of guest memory from which on a team is worth its messages. */
 const LONG = 8 << 20;
@@ -70,8 +71,7 @@ export class ScatterRead {
   #alone(block: RamBlock, offset: number, position: number, pages: number, pageSize: number): number {
     if (pages === 0 || scanBlock(block, offset, pages, pageSize, this.#flags) > 0) return 0;
     const target = block.writable(offset, pages * pageSize);
-    const memory = block.segments[Math.floor(offset / SEGMENT)]!;
-    const good = this.#row.read(memory, offset % SEGMENT, offset, pages, pageSize, position);
+    const good = this.#row.read(addressOf(target), offset, pages, pageSize, position);
     if (good < pages) target.fill(0, good * pageSize);
     return good;
   }
@@ -87,20 +87,20 @@ export class ScatterRead {
   ): Promise<number> {
     block.materialise(offset, 1);
     const memory = block.segments[Math.floor(offset / SEGMENT)]!;
-    const bytes = new Uint8Array(memory.buffer as ArrayBuffer);
     const at = offset % SEGMENT;
-    adviseLargePages(bytes, at, at + pages * pageSize);
-    const job: RowJob = { pages, pageSize, at, offset, position, state: rowState(pages) };
-    this.#lane?.row({ path: this.#path, memory, job });
+    const bytes = new Uint8Array(memory.buffer as ArrayBuffer, at, pages * pageSize);
+    adviseLargePages(bytes, 0, bytes.length);
+    const job: RowJob = { pages, pageSize, at: addressOf(bytes), offset, position, state: rowState(pages) };
+    this.#lane?.row({ path: this.#path, job });
     let settled: ReturnType<typeof settleRow>;
     try {
-      for (const reached of takePieces(job, memory, this.#row)) {
+      for (const reached of takePieces(job, this.#row)) {
         const wait = breathe(reached);
         if (wait) await wait;
       }
     } finally {
       settled = settleRow(job);
-      bytes.fill(0, at + settled.good * pageSize, at + Math.max(settled.good, settled.written) * pageSize);
+      bytes.fill(0, settled.good * pageSize, Math.max(settled.good, settled.written) * pageSize);
       block.touched.fill(1, Math.floor(offset / SLOT), Math.ceil((offset + settled.good * pageSize) / SLOT));
     }
     return settled.good;

@@ -6,7 +6,7 @@
 import { MULTIFD_PACKET_SIZE, MULTIFD_PAYLOAD_LIMIT } from "../stream/multifd.ts";
 import type { MultifdEncoder } from "../stream/multifd_codec.ts";
 import { errnoText } from "./errno.ts";
-import { addressOf } from "./machine_address.ts";
+import { addressOf } from "../threads/machine_address.ts";
 import { bringCodec } from "./multifd_bring.ts";
 import { SystemError } from "./scm_rights.ts";
 import {

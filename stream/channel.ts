@@ -21,6 +21,8 @@ export interface ByteSource {
   readAt?(view: Uint8Array, position: number): number;
   /** Bytes in the whole file. Present with `readAt`. */
   size?(): number;
+  /** Number of the open file whose positions these are; only of a regular file that is read as it is. */
+  readonly fd?: number;
 }
 
 /** Where bytes go, in order. */

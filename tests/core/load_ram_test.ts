@@ -7,10 +7,11 @@ import fs from "node:fs";
 import { Buffer } from "node:buffer";
 import fc from "fast-check";
 import { Arrivals } from "../../core/arrivals.ts";
-import { RecordRow } from "../../core/record_row.ts";
-import { PIECE_PAGES, type RowJob, rowState, settleRow, takePieces } from "../../core/row_team.ts";
+import { addressOf } from "../../threads/machine_address.ts";
+import { RecordRow } from "../../threads/record_row.ts";
+import { PIECE_PAGES, type RowJob, rowState, settleRow, takePieces } from "../../threads/row_team.ts";
 import { GuestMemory, type RamBlock } from "../../guest/memory.ts";
-import { Workbench } from "../../mod.ts";
+import { openImage, Workbench } from "../../mod.ts";
 import { fixturePath } from "../fixtures.ts";
 
 const PAGE = 4096, RECORD = 8 + PAGE;
@@ -56,6 +57,14 @@ Deno.test("a long row is read as it is, also where records stand in another orde
     await using bench = await Workbench.open({ guest: saved, stopped: true });
     const got = contentOf(bench.session.guest.memory.block("pc.ram")!);
     assert.equal(Buffer.compare(expected, got), 0, `the same content, ${swaps.length} swaps`);
+    // an image passes over rows, and finds each page all the same
+    await using image = await openImage(saved);
+    const [ram] = image.ram.blocks;
+    assert.equal(ram.normalPages + ram.zeroPages, ram.bytes / PAGE);
+    for (let page = 0; page < ram.bytes / PAGE; page += page > 2_990 && page < 3_010 ? 1 : 37) {
+      const content = await image.ram.readPage("pc.ram", page * PAGE);
+      assert.equal(Buffer.compare(content, expected.subarray(page * PAGE, (page + 1) * PAGE)), 0, `page ${page}`);
+    }
   }
 });
 
@@ -108,15 +117,22 @@ Deno.test("takePieces() and settleRow(): what is in place, and what was written 
         const row = RecordRow.open(path)!;
         const block = new GuestMemory([{ idstr: "x", usedLength: pages * PAGE }]).blocks[0];
         block.materialise(0, 1);
-        const job: RowJob = { pages, pageSize: PAGE, at: 0, offset: 0, position: 0, state: rowState(pages) };
+        const memory = new Uint8Array(block.segments[0]!.buffer as ArrayBuffer);
+        const job: RowJob = {
+          pages,
+          pageSize: PAGE,
+          at: addressOf(memory),
+          offset: 0,
+          position: 0,
+          state: rowState(pages),
+        };
         // two at once, turn by turn
-        const hands = [takePieces(job, block.segments[0]!, row), takePieces(job, block.segments[0]!, row)];
+        const hands = [takePieces(job, row), takePieces(job, row)];
         for (let open = true; open;) open = hands.map((hand) => !hand.next().done).includes(true);
         const { good, written } = settleRow(job);
         row.close();
         assert.equal(good, right);
         assert.ok(written >= good && written <= pages);
-        const memory = new Uint8Array(block.segments[0]!.buffer);
         for (let page = 0; page < good; page++) {
           assert.equal(memory[page * PAGE], page % 255 + 1);
           assert.equal(memory[(page + 1) * PAGE - 1], page % 255 + 1);

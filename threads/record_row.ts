@@ -12,43 +12,59 @@
  */
 import fs from "node:fs";
 import { RAM_SAVE_FLAG_CONTINUE, RAM_SAVE_FLAG_PAGE } from "../stream/constants.ts";
+import { addressOf } from "./machine_address.ts";
 
 /** Records of one call; the kernel takes 1024 pieces. */
 export const RECORDS = 512;
 /** Bytes in front of a page. */
 export const HEAD = 8;
 
+type Pread = (fd: number, view: Uint8Array<ArrayBuffer>, length: bigint, position: bigint) => number | bigint;
 type Preadv = (fd: number, pieces: Uint32Array<ArrayBuffer>, count: number, position: bigint) => number | bigint;
 
 /** One file read this way, by one thread. */
 export class RecordRow {
   readonly #fd: number;
+  readonly #pread: Pread;
   readonly #preadv: Preadv;
   readonly #heads = new Uint8Array(RECORDS * HEAD);
   readonly #view = new DataView(this.#heads.buffer);
   readonly #headsAt: number;
   /** struct iovec: pointer and length, each as two halves. */
   readonly #pieces = new Uint32Array(RECORDS * 2 * 4);
-  #memory: WebAssembly.Memory | null = null;
-  #memoryAt = 0;
 
-  private constructor(fd: number, preadv: Preadv) {
+  private constructor(fd: number, pread: Pread, preadv: Preadv) {
     this.#fd = fd;
+    this.#pread = pread;
     this.#preadv = preadv;
     this.#headsAt = addressOf(this.#heads);
   }
 
-  /** Open a file, or undefined where FFI or the file may not be used. */
-  static open(path: string): RecordRow | undefined {
+  /** Over an open file, which stays open; undefined where FFI may not be used. */
+  static over(fd: number): RecordRow | undefined {
     try {
       if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return undefined;
-      const library = Deno.dlopen("libc.so.6", {
+      const { symbols } = Deno.dlopen("libc.so.6", {
+        pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
         preadv: { parameters: ["i32", "buffer", "i32", "i64"], result: "isize" },
       });
-      return new RecordRow(fs.openSync(path, "r"), library.symbols.preadv as Preadv);
+      return new RecordRow(fd, symbols.pread as Pread, symbols.preadv as Preadv);
     } catch {
       return undefined;
     }
+  }
+
+  /** Open a file, or undefined where FFI or the file may not be used. To be closed. */
+  static open(path: string): RecordRow | undefined {
+    let fd: number;
+    try {
+      fd = fs.openSync(path, "r");
+    } catch {
+      return undefined;
+    }
+    const row = RecordRow.over(fd);
+    if (!row) fs.closeSync(fd);
+    return row;
   }
 
   /**
@@ -72,13 +88,12 @@ export class RecordRow {
 
   /**
    * Read at most `pages` records from `position` of the file on.
-   * @param at     byte of `memory` where the first page belongs; all of them must lie inside
+   * @param at     address where the first page belongs; there must be room for all of them
    * @param offset of the first page in its block: what the heads must say
    * @param pages  at most {@link RECORDS}
    * @returns how many are what was guessed; what lies behind them in guest memory may have been written, and is not theirs
    */
   read(
-    memory: WebAssembly.Memory,
     at: number,
     offset: number,
     pages: number,
@@ -87,11 +102,23 @@ export class RecordRow {
   ): number {
     const likely = this.reach(offset, pages, pageSize, position);
     if (likely === 0) return 0;
-    this.#aim(memory, at, likely, pageSize);
+    this.#aim(at, likely, pageSize);
     const got = Number(this.#preadv(this.#fd, this.#pieces, likely * 2, BigInt(position)));
     const whole = Math.max(0, Math.floor(got / (HEAD + pageSize)));
     let good = 0;
     while (good < whole && this.#isNext(good, offset + good * pageSize)) good++;
+    return good;
+  }
+
+  /** As {@link RecordRow.read}, but only the heads are wanted, and nothing else is read. */
+  count(offset: number, pages: number, pageSize: number, position: number): number {
+    const likely = this.reach(offset, pages, pageSize, position);
+    const step = HEAD + pageSize;
+    let good = 0;
+    while (
+      good < likely && Number(this.#pread(this.#fd, this.#heads, 8n, BigInt(position + good * step))) === HEAD &&
+      this.#isNext(0, offset + good * pageSize)
+    ) good++;
     return good;
   }
 
@@ -101,14 +128,10 @@ export class RecordRow {
       this.#view.getUint32(index * HEAD + 4) === word % 2 ** 32;
   }
 
-  #aim(memory: WebAssembly.Memory, at: number, pages: number, pageSize: number): void {
-    if (memory !== this.#memory) {
-      this.#memory = memory;
-      this.#memoryAt = addressOf(new Uint8Array(memory.buffer as ArrayBuffer));
-    }
+  #aim(at: number, pages: number, pageSize: number): void {
     for (let i = 0; i < pages; i++) {
       this.#piece(i * 2, this.#headsAt + i * HEAD, HEAD);
-      this.#piece(i * 2 + 1, this.#memoryAt + at + i * pageSize, pageSize);
+      this.#piece(i * 2 + 1, at + i * pageSize, pageSize);
     }
   }
 
@@ -120,12 +143,8 @@ export class RecordRow {
     this.#pieces[at + 3] = 0;
   }
 
+  /** Give the file back; only one that {@link RecordRow.open} opened. */
   close(): void {
     fs.closeSync(this.#fd);
   }
-}
-
-/** Where a view's first byte is; user addresses have 47 bits. */
-function addressOf(view: Uint8Array<ArrayBuffer>): number {
-  return Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(view)));
 }

@@ -15,13 +15,13 @@ export const PIECE_PAGES = 512;
 /** Where in `state` what is. */
 const NEXT = 0, WORKING = 1, RESULTS = 2;
 
-/** A row inside one segment of guest memory. Bytes, but for `pages`. */
+/** A row of one block. Bytes, but for `pages`. */
 export interface RowJob {
   /** Pieces of {@link PIECE_PAGES}, the last may be shorter. */
   readonly pages: number;
   readonly pageSize: number;
-  /** Of the first page, in its segment. */
-  readonly at: number;
+  /** Address where the first page goes; undefined: only the heads are wanted. */
+  readonly at?: number;
   /** Of the first page, in its block. */
   readonly offset: number;
   /** Of the first head, in the file. */
@@ -35,8 +35,10 @@ export function rowState(pages: number): SharedArrayBuffer {
   return new SharedArrayBuffer((RESULTS + Math.ceil(pages / PIECE_PAGES)) * 4);
 }
 
-/** Take pieces until there are none or the row has ended. Yields after each. */
-export function* takePieces(job: RowJob, memory: WebAssembly.Memory, row: RecordRow): Generator<number> {
+/**
+ * Take pieces until there are none or the row has ended. Yields after each. Whoever calls keeps the memory.
+ */
+export function* takePieces(job: RowJob, row: RecordRow): Generator<number> {
   const state = new Int32Array(job.state);
   const pieces = state.length - RESULTS;
   Atomics.add(state, WORKING, 1);
@@ -48,7 +50,9 @@ export function* takePieces(job: RowJob, memory: WebAssembly.Memory, row: Record
       const pages = Math.min(PIECE_PAGES, job.pages - first);
       const skip = first * job.pageSize;
       const position = job.position + first * (HEAD + job.pageSize);
-      const good = row.read(memory, job.at + skip, job.offset + skip, pages, job.pageSize, position);
+      const good = job.at === undefined
+        ? row.count(job.offset + skip, pages, job.pageSize, position)
+        : row.read(job.at + skip, job.offset + skip, pages, job.pageSize, position);
       Atomics.store(state, RESULTS + piece, good + 1);
       if (good < pages) return void Atomics.store(state, NEXT, pieces);
       yield position;
