@@ -3,6 +3,7 @@
  *
  *     DIR/ram/NAME.raw             content of each block; lost pages are holes
  *     DIR/devices/NAME.N.bin       body of each device section, NAME.N.json its fields
+ *     DIR/iterables/NAME.N.bin     bodies of an iterable other than ram, end to end
  *     DIR/vmdescription.json       the description, where it is there
  *     DIR/domain.xml               of a libvirt image
  *     DIR/salvage.json, .txt       this report
@@ -21,6 +22,7 @@ import type { ByteSource } from "../stream/channel.ts";
 import { StreamError, TransportError } from "../stream/errors.ts";
 import type { Tables } from "../stream/tables.ts";
 import { openSeekable } from "./input.ts";
+import { type SalvagedIterable, salvageIterables } from "./salvage_iterable.ts";
 import { findMappedBlocks, type MappedBlock, mappedBlockOf } from "./salvage_mapped.ts";
 import { type Damage, type Pieces, readPieces } from "./salvage_pieces.ts";
 import { type SalvagedBlock, salvageMapped, salvagePages, type SalvageTarget } from "./salvage_ram.ts";
@@ -70,6 +72,8 @@ export interface SalvageReport {
   readonly ram: readonly SalvagedBlock[];
   /** Devices that were recovered. */
   readonly devices: readonly SalvagedDevice[];
+  /** Iterable sections other than ram that were recovered, as bytes. */
+  readonly iterables: readonly SalvagedIterable[];
   /** What was not. */
   readonly lost: {
     /** Pages of all blocks. */
@@ -187,6 +191,7 @@ class Salvage {
       ? await salvageMapped(source, mapped, this.#finished(found, mapped), this.#target("ram"), this.#breath)
       : await salvagePages(found, tables, this.#target("ram"), intact, this.#breath);
     const devices = this.#devices(found);
+    const iterables = salvageIterables(source, found, () => this.#target("iterables"));
     this.#doubts(found, mapped, ram, intact);
     const report: SalvageReport = {
       path: this.path,
@@ -196,6 +201,7 @@ class Salvage {
       damages: found.damages,
       ram,
       devices,
+      iterables,
       lost: {
         pages: ram.reduce((sum, { lostPages }) => sum + lostPages, 0),
         devices: found.description
@@ -288,8 +294,8 @@ class Salvage {
 
   /** Names of blocks and devices hold slashes, and come from a hostile file. */
   #fileName(room: string, name: string): string {
-    const dot = room === "devices" ? name.slice(0, -4) : name;
-    const end = room === "devices" ? ".bin" : ".raw";
+    const dot = room === "ram" ? name : name.slice(0, -4);
+    const end = room === "ram" ? ".raw" : ".bin";
     const plain = dot.replace(/[^\w@.:-]+/g, "_").replace(/^\.+/, "_").slice(0, 180) || "_";
     let file = plain + end;
     for (let n = 2; this.#names.has(`${room}/${file}`); n++) file = `${plain}~${n}${end}`;

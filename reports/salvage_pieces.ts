@@ -8,7 +8,7 @@
  * @module
  */
 import type { Breath } from "../containers/breath.ts";
-import { indexStream, type StreamIndex } from "../containers/stream_index.ts";
+import { type ImageSection, indexStream, type StreamIndex } from "../containers/stream_index.ts";
 import { bufferSink, type ByteSource } from "../stream/channel.ts";
 import { encodeConfiguration } from "../stream/configuration.ts";
 import * as C from "../stream/constants.ts";
@@ -17,11 +17,14 @@ import { StreamError } from "../stream/errors.ts";
 import type { Tables } from "../stream/tables.ts";
 import { findVmdescription, parseVmdescription, type VmDescription } from "../stream/vmdesc.ts";
 import { StreamWriter } from "../stream/writer.ts";
+import { guessBlock } from "./salvage_block.ts";
 import { findMappedBlocks } from "./salvage_mapped.ts";
 import { Scan, type ScanFind, type ScanKnowledge } from "./salvage_scan.ts";
 
 /** Pieces of a stream that are looked for at most. */
 const PIECE_LIMIT = 1024;
+/** Bytes of a footer. */
+const FOOTER = 5;
 /** Length of a block whose own is not known. */
 export const UNKNOWN_LENGTH = 2 ** 40;
 
@@ -32,8 +35,10 @@ export interface Piece {
   readonly source: ByteSource;
   /** Where it begins. */
   readonly offset: number;
-  /** Block its first pages were taken for, though they name none and may be of another. */
-  readonly assumed?: string;
+  /** Block its first pages were taken for: the record that named it is damaged. */
+  readonly inferred?: string;
+  /** They may be of another. */
+  readonly doubtful?: boolean;
 }
 
 /** A place where decoding stopped. */
@@ -52,6 +57,10 @@ export interface Pieces {
   /** Lengths of the blocks; {@link UNKNOWN_LENGTH} where only pages of it were seen. */
   readonly blocks: ReadonlyMap<string, number>;
   readonly pageSize: number;
+  /** Pages whose data is no page: the flags of their records are damaged. */
+  readonly falsePages: readonly { readonly block: string; readonly pageOffset: number }[];
+  /** Sections of iterables other than ram that stand between the pieces. */
+  readonly iterables: readonly ImageSection[];
   /** The search was given up: too many pieces. */
   readonly givenUp: boolean;
 }
@@ -69,6 +78,11 @@ class PieceReader {
   #pageSize = 4096;
   #pageSizeKnown = false;
   #ramId: number | undefined;
+  #allBlocks = false;
+  #swallowedAt = -1;
+  readonly #false: NonNullable<StreamIndex["lastPage"]>[] = [];
+  readonly #iterables: ImageSection[] = [];
+  readonly #known = new Map<number, ImageSection>();
   #lastPage: StreamIndex["lastPage"];
   #lastEnd = 0;
   #footers = true;
@@ -108,8 +122,14 @@ class PieceReader {
       }
       if (this.#mapped) at = Math.max(at, this.#behindMappedPages());
       for (; tries < PIECE_LIMIT; tries++) {
-        const find = await scan.next(at, this.#knowledge(), () => this.breath.taken(0));
+        const find = this.#swallowed(scan, at) ?? await scan.next(at, this.#knowledge(), () => this.breath.taken(0));
         if (!find) break;
+        if (find.section) {
+          this.#iterables.push(find.section);
+          this.#known.set(find.section.id, find.section);
+          at = find.section.offset + find.section.bytes + FOOTER;
+          continue;
+        }
         const piece = await this.#begin(find);
         if (piece?.index.complete) break;
         at = Math.max(find.offset + 1, piece?.index.end ?? 0);
@@ -121,6 +141,8 @@ class PieceReader {
       ...(this.#description ? { description: this.#description } : {}),
       blocks: this.#blocks,
       pageSize: this.#pageSize,
+      falsePages: this.#false,
+      iterables: this.#iterables,
       givenUp: tries === PIECE_LIMIT,
     };
   }
@@ -135,6 +157,8 @@ class PieceReader {
       ...(this.#ramId !== undefined ? { ramId: this.#ramId } : {}),
       pageSize: this.#pageSize,
       blocks: this.#blocks,
+      allBlocks: this.#allBlocks,
+      iterables: this.#known,
       devicesOnly: this.#mapped,
       ...(this.#description ? { description: this.#description } : {}),
     };
@@ -152,15 +176,15 @@ class PieceReader {
   async #begin(find: ScanFind): Promise<Piece | undefined> {
     const { offset, kind, block } = find;
     if (block !== undefined && !this.#blocks.has(block)) this.#blocks.set(block, UNKNOWN_LENGTH);
-    const assumed = kind === "record" && block === undefined ? this.#lastPage?.block : undefined;
-    if (kind === "record" && (block ?? assumed) === undefined) return undefined;
-    const front = await this.#front(kind, assumed);
+    const guess = kind === "record" && block === undefined ? this.#guess(find) : undefined;
+    if (kind === "record" && (block ?? guess) === undefined) return undefined;
+    const front = await this.#front(kind, guess?.block);
     const source = behind(front, this.source, offset, this.#description !== undefined);
     try {
       const index = await indexStream(source, { tables: this.tables });
       if (index.end <= offset) return undefined;
-      const doubtful = assumed !== undefined && !this.#goesOn(find);
-      const piece: Piece = { index, source, offset, ...(doubtful ? { assumed } : {}) };
+      const inferred = guess && guess.by !== "same" ? { inferred: guess.block, doubtful: guess.by === "order" } : {};
+      const piece: Piece = { index, source, offset, ...inferred };
       this.#take(piece);
       return piece;
     } catch (error) {
@@ -169,12 +193,33 @@ class PieceReader {
     }
   }
 
-  /** The pages that are missing fit into the bytes that are damaged: the same block, then. */
-  #goesOn({ offset, pageOffset = 0 }: ScanFind): boolean {
-    const missing = (pageOffset - this.#lastPage!.pageOffset) / this.#pageSize - 1;
-    const damaged = offset - this.#lastEnd;
-    // a record is of 9 bytes at least, and of a page and its head at most; marks and heads of sections come between
-    return missing >= 0 && missing * 9 <= damaged && damaged <= (missing + 1) * (this.#pageSize + 16) + 64;
+  /** Of which block pages are that name none. */
+  #guess({ offset, pageOffset = 0 }: ScanFind) {
+    return guessBlock(this.source, {
+      offset,
+      pageOffset,
+      last: this.#lastPage,
+      end: Math.min(this.#lastEnd, offset),
+      endsInData: this.#endsInData(),
+      blocks: this.#blocks,
+      pageSize: this.#pageSize,
+    });
+  }
+
+  /** The last piece ends with the data of a page. */
+  #endsInData(): boolean {
+    const index = this.#pieces.at(-1)?.index, last = index?.lastPage;
+    const pages = index?.blocks.find(({ entry }) => entry.idstr === last?.block)?.pages;
+    return last !== undefined && pages?.code(last.pageOffset / this.#pageSize) === index!.end - this.#pageSize;
+  }
+
+  /** Records that the last page of the last piece holds in its data; looked for once. */
+  #swallowed(scan: Scan, at: number): ScanFind | undefined {
+    if (at !== this.#lastEnd || at === this.#swallowedAt || !this.#endsInData()) return undefined;
+    this.#swallowedAt = at;
+    const find = scan.swallowed(at, this.#knowledge());
+    if (find) this.#false.push(this.#lastPage!);
+    return find;
   }
 
   #take(piece: Piece): void {
@@ -188,6 +233,9 @@ class PieceReader {
     if (!this.#pageSizeKnown && index.blocks.length) this.#pageSize = index.pageSize;
     const ram = index.sections.find(({ name, type }) => name === "ram" && (type === "start" || type === "full"));
     if (ram && ram.headerOffset >= offset) this.#ramId = ram.id;
+    for (const section of index.sections) {
+      if (section.type === "start" && section.name !== "ram") this.#known.set(section.id, section);
+    }
     // where the list breaks off, what it said before is not to be trusted either
     const broken = fault && ram && ram === index.sections.at(-1) && index.blocks.every(({ entry }) => !entry.mapped);
     for (const { entry: { idstr, usedLength } } of index.blocks) {
@@ -196,6 +244,7 @@ class PieceReader {
         this.#blocks.set(idstr, broken ? UNKNOWN_LENGTH : usedLength);
       }
     }
+    if (ram && ram.headerOffset >= offset && index.blocks.length && !broken) this.#allBlocks = true;
     this.#lastPage = index.lastPage ?? this.#lastPage;
     this.#lastEnd = index.end;
   }

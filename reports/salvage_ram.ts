@@ -38,6 +38,8 @@ export interface SalvagedBlock {
   readonly dataPages: number;
   /** Of those, the ones that may belong elsewhere, or lack an earlier change. */
   readonly uncertainPages: number;
+  /** Of those, the ones whose block follows from what stands around them: the record that named it is damaged. */
+  readonly inferredPages: number;
   /** Pages that the file does not hold. */
   readonly lostPages: number;
   /** Runs of lost pages. */
@@ -50,6 +52,7 @@ class BlockFile {
   readonly #sent: Uint8Array;
   readonly #data: Uint8Array;
   readonly #uncertain: Uint8Array;
+  readonly #inferred: Uint8Array;
   readonly pages: number;
 
   constructor(
@@ -65,40 +68,55 @@ class BlockFile {
     this.#sent = new Uint8Array(Math.ceil(this.pages / 8));
     this.#data = new Uint8Array(this.#sent.length);
     this.#uncertain = new Uint8Array(this.#sent.length);
+    this.#inferred = new Uint8Array(this.#sent.length);
   }
 
   /** Whole pages of data. */
-  data(view: Uint8Array, offset: number, uncertain: (page: number) => boolean): void {
+  data(view: Uint8Array, offset: number, uncertain: (page: number) => boolean, inferred = false): void {
     this.#out.writeAt(view, offset);
     for (let at = 0; at < view.length; at += this.pageBytes) {
       const page = (offset + at) / this.pageBytes, bit = 1 << (page & 7);
       this.#sent[page >> 3] |= bit;
       this.#data[page >> 3] |= bit;
-      if (uncertain(page)) this.#uncertain[page >> 3] |= bit;
+      this.#mark(page, uncertain(page), inferred);
     }
   }
 
   /** A page that is known to be zero. */
-  zero(page: number): void {
+  zero(page: number, uncertain = false, inferred = false): void {
     const bit = 1 << (page & 7);
     this.#sent[page >> 3] |= bit;
+    this.#mark(page, uncertain, inferred);
     if (!(this.#data[page >> 3] & bit)) return;
     this.#data[page >> 3] &= ~bit;
     const at = page * this.pageBytes;
     this.#out.writeAt(new Uint8Array(Math.min(this.pageBytes, this.bytes - at)), at);
   }
 
+  /** A page whose content is not to be relied on. */
+  doubt(page: number): void {
+    if (page < this.pages) this.#uncertain[page >> 3] |= 1 << (page & 7);
+  }
+
+  /** What is known of a page's last copy. */
+  #mark(page: number, uncertain: boolean, inferred: boolean): void {
+    const at = page >> 3, bit = 1 << (page & 7);
+    this.#uncertain[at] = uncertain ? this.#uncertain[at] | bit : this.#uncertain[at] & ~bit;
+    this.#inferred[at] = inferred ? this.#inferred[at] | bit : this.#inferred[at] & ~bit;
+  }
+
   /** Name the file and tell what is in it. @param absent pages that never came are no loss */
   finish(absent: boolean): SalvagedBlock {
     this.#out.finish(this.bytes);
     const lost: [number, number][] = [];
-    let recoveredPages = 0, dataPages = 0, uncertainPages = 0, lostPages = 0, last = -2;
+    let recoveredPages = 0, dataPages = 0, uncertainPages = 0, inferredPages = 0, lostPages = 0, last = -2;
     for (let page = 0; page < this.pages; page++) {
       const bit = 1 << (page & 7), at = page >> 3;
       if (this.#sent[at] & bit) {
         recoveredPages++;
         if (this.#data[at] & bit) dataPages++;
         if (this.#uncertain[at] & bit) uncertainPages++;
+        if (this.#inferred[at] & bit) inferredPages++;
         continue;
       }
       if (absent) continue;
@@ -117,6 +135,7 @@ class BlockFile {
       recoveredPages,
       dataPages,
       uncertainPages,
+      inferredPages,
       lostPages,
       lost,
     };
@@ -153,6 +172,7 @@ export async function salvagePages(
     const file = target.fileFor(id);
     using out = new BlockFile(id, file, target.pathOf(file), bytes, known < UNKNOWN_LENGTH, found.pageSize);
     for (let i = 0; i < rams.length; i++) await overlay(rams[i], found.pieces[i], i > 0, id, out, breath);
+    for (const { block, pageOffset } of found.falsePages) if (block === id) out.doubt(pageOffset / found.pageSize);
     blocks.push(out.finish(absent));
   }
   return blocks;
@@ -176,19 +196,22 @@ async function overlay(
   const pages = piece.index.blocks.find(({ entry }) => entry.idstr === id)?.pages;
   if (!block || !pages || pages.sentPages === 0) return;
   const { pageBytes } = out;
+  const inferred = piece.inferred === id, doubtful = inferred && piece.doubtful === true;
   const buffer = new Uint8Array(STEP);
   const stop = Math.min(block.bytes, out.bytes);
   for (let at = 0; at < stop;) {
     const run = ram.run(block, at);
     const end = Math.min(at + Math.abs(run), stop);
     if (run < 0) {
-      for (let page = at / pageBytes; page < end / pageBytes; page++) if (pages.isSent(page)) out.zero(page);
+      for (let page = at / pageBytes; page < end / pageBytes; page++) {
+        if (pages.isSent(page)) out.zero(page, doubtful, inferred);
+      }
       at = end;
     }
     while (at < end) {
       const n = Math.min(STEP, end - at);
       const view = buffer.subarray(0, n);
-      copyPages(ram, id, at, view, out, (page) => piece.assumed === id || (later && pages.code(page) < 0));
+      copyPages(ram, id, at, view, out, (page) => doubtful || (later && pages.code(page) < 0), inferred);
       at += n;
       const pause = breath.taken(n);
       if (pause) await pause;
@@ -204,11 +227,12 @@ function copyPages(
   view: Uint8Array,
   out: BlockFile,
   uncertain: (page: number) => boolean,
+  inferred: boolean,
 ): void {
   const { pageBytes } = out;
   try {
     ram.readRange(id, offset, view);
-    return out.data(view, offset, uncertain);
+    return out.data(view, offset, uncertain, inferred);
   } catch (error) {
     if (!(error instanceof StreamError)) throw error;
   }
@@ -216,7 +240,7 @@ function copyPages(
     const page = view.subarray(at, at + pageBytes);
     try {
       ram.readRange(id, offset + at, page);
-      out.data(page, offset + at, uncertain);
+      out.data(page, offset + at, uncertain, inferred);
     } catch (error) {
       if (!(error instanceof StreamError)) throw error;
     }

@@ -4,20 +4,25 @@
  *     start    01 id 03 "ram" 0 4                      the list of RAM blocks
  *     section  04 id name instance version             a device: known to the description, or of a plausible name
  *     part     02|03 id of ram, word of a record       a piece of ram
+ *     iterable 01 id name instance version, 02|03 id   of anything else, where the footer of that id comes first
  *     record   word [name] payload, twice or more      pages of ram; one that names no block is of the last that did
  *
  * A word is a u64 of page offset and flags. Guest memory may hold any of this: the decoder judges what follows.
  * @module
  */
+import type { ImageSection } from "../containers/image.ts";
 import type { ByteSource } from "../stream/channel.ts";
 import * as C from "../stream/constants.ts";
 import type { VmDescription } from "../stream/vmdesc.ts";
+import { FooterSearch } from "./salvage_iterable.ts";
 
 const WINDOW = 4 << 20;
 /** Longest thing that is looked at in one piece: a few records of the largest pages, with their names. */
 const REACH = 4 * (65536 + 300);
 /** Records in a row that are taken for records. */
 const CHAIN = 3;
+/** Records in a row that no guest has in a page. */
+const MANY = 32;
 /** Names devices have. */
 const DEVICE_NAME = /^[\w@:.+/ -]{2,}$/;
 /** Offsets in a block are below this: 1 TiB. */
@@ -31,6 +36,10 @@ export interface ScanKnowledge {
   readonly pageSize: number;
   /** Used lengths by block. */
   readonly blocks: ReadonlyMap<string, number>;
+  /** There are no other blocks: a record that names one is damaged. */
+  readonly allBlocks: boolean;
+  /** Iterables other than ram whose START was seen, by section id. */
+  readonly iterables: KnownIterables;
   /** Only devices are wanted: pages lie elsewhere. */
   readonly devicesOnly: boolean;
   readonly description?: VmDescription;
@@ -39,12 +48,17 @@ export interface ScanKnowledge {
 /** A place to go on. */
 export interface ScanFind {
   readonly offset: number;
-  readonly kind: "start" | "section" | "part" | "record";
+  readonly kind: "start" | "section" | "part" | "record" | "iterable";
   /** Of a record that names a block: the name, which may be new. */
   readonly block?: string;
   /** Of a record: where in its block the page lies. */
   readonly pageOffset?: number;
+  /** Of an iterable other than ram: what its header says. */
+  readonly section?: ImageSection;
 }
+
+/** Names an iterable by its section id. */
+export type KnownIterables = ReadonlyMap<number, Pick<ImageSection, "name" | "instanceId" | "version">>;
 
 /** A record of a page, as far as it matters here. */
 interface PageRecord {
@@ -64,11 +78,13 @@ export class Scan {
   readonly #view = new DataView(this.#window.buffer);
   #at = 0;
   #length = 0;
+  readonly #footers: FooterSearch;
 
   /** @param source with `readAt` and `size` */
   constructor(source: ByteSource) {
     this.#source = source;
     this.#end = source.size!();
+    this.#footers = new FooterSearch(source);
   }
 
   /**
@@ -97,6 +113,30 @@ export class Scan {
     return undefined;
   }
 
+  /**
+   * Records that stand in the data of the last page and go on behind it: its own record was no page's, its flags are damaged.
+   * @param end behind that data
+   */
+  swallowed(end: number, knowledge: ScanKnowledge): ScanFind | undefined {
+    this.#at = Math.max(this.#source.start ?? 0, end - knowledge.pageSize);
+    const inside = end - this.#at;
+    this.#length = this.#source.readAt!(this.#window.subarray(0, inside + REACH), this.#at);
+    for (let i = 0; i < inside && !knowledge.devicesOnly; i++) {
+      const first = this.#window[i] === 0 ? this.#chain(i, knowledge) : undefined;
+      if (!first) continue;
+      let count = 0, at = i, before = -1;
+      for (; at < inside; count++) {
+        const record = this.#record(at, knowledge);
+        if (!record || (record.name === "" && record.offset <= before)) break;
+        before = record.offset;
+        at = record.end;
+      }
+      const find = { offset: this.#at + i, kind: "record", pageOffset: first.offset } as const;
+      if (at > inside || count >= MANY) return first.name ? { ...find, block: first.name } : find;
+    }
+    return undefined;
+  }
+
   #look(i: number, knowledge: ScanKnowledge): ScanFind | undefined {
     const window = this.#window;
     const offset = this.#at + i;
@@ -104,10 +144,12 @@ export class Scan {
       case C.QEMU_VM_SECTION_FULL:
         return this.#isSection(i, knowledge) ? { offset, kind: "section" } : undefined;
       case C.QEMU_VM_SECTION_START:
-        return !knowledge.devicesOnly && this.#isStart(i) ? { offset, kind: "start" } : undefined;
+        if (!knowledge.devicesOnly && this.#isStart(i)) return { offset, kind: "start" };
+        return this.#iterableStart(i, knowledge);
       case C.QEMU_VM_SECTION_PART:
       case C.QEMU_VM_SECTION_END:
-        return !knowledge.devicesOnly && this.#isPart(i, knowledge) ? { offset, kind: "part" } : undefined;
+        if (!knowledge.devicesOnly && this.#isPart(i, knowledge)) return { offset, kind: "part" };
+        return this.#iterablePart(i, knowledge);
       case 0: {
         // the upper three bytes of a word are zero: offsets are below OFFSET_LIMIT
         if (knowledge.devicesOnly || window[i + 1] !== 0 || window[i + 2] !== 0) return undefined;
@@ -139,6 +181,41 @@ export class Scan {
     return device !== undefined && (device.oldStyle || device.version === version);
   }
 
+  /** A START of anything but ram; whether it is one, its footer tells. */
+  #iterableStart(i: number, knowledge: ScanKnowledge): ScanFind | undefined {
+    const window = this.#window;
+    const length = window[i + 5];
+    if (window[i + 1] !== 0 || window[i + 2] !== 0 || length < 2 || i + 14 + length > this.#length) return undefined;
+    const name = this.#text(i + 6, length);
+    const instanceId = this.#view.getUint32(i + 6 + length), version = this.#view.getUint32(i + 10 + length);
+    if (!DEVICE_NAME.test(name) || name === "ram" || version > 255) return undefined;
+    return this.#iterable(i, 14 + length, "start", { name, instanceId, version }, knowledge);
+  }
+
+  #iterablePart(i: number, knowledge: ScanKnowledge): ScanFind | undefined {
+    const { iterables } = knowledge;
+    if (!iterables.size || i + 5 > this.#length) return undefined;
+    const known = iterables.get(this.#view.getUint32(i + 1));
+    return known && this.#iterable(i, 5, this.#window[i] === C.QEMU_VM_SECTION_END ? "end" : "part", known, knowledge);
+  }
+
+  #iterable(
+    i: number,
+    head: number,
+    type: "start" | "part" | "end",
+    known: Pick<ImageSection, "name" | "instanceId" | "version">,
+    { ramId, iterables }: ScanKnowledge,
+  ): ScanFind | undefined {
+    const offset = this.#at + i, id = this.#view.getUint32(i + 1);
+    const others = new Set(iterables.keys());
+    if (ramId !== undefined) others.add(ramId);
+    const footer = this.#footers.find(offset + head, id, others);
+    if (footer === undefined) return undefined;
+    const { name, instanceId, version } = known;
+    const place = { headerOffset: offset, offset: offset + head, bytes: footer - offset - head };
+    return { offset, kind: "iterable", section: { type, id, name, instanceId, version, ...place } };
+  }
+
   #isPart(i: number, knowledge: ScanKnowledge): boolean {
     if (knowledge.ramId === undefined || i + 13 > this.#length) return false;
     if (this.#view.getUint32(i + 1) !== knowledge.ramId) return false;
@@ -165,7 +242,7 @@ export class Scan {
     return first;
   }
 
-  #record(i: number, { pageSize, blocks }: ScanKnowledge): PageRecord | undefined {
+  #record(i: number, { pageSize, blocks, allBlocks }: ScanKnowledge): PageRecord | undefined {
     if (i + 9 > this.#length) return undefined;
     const window = this.#window;
     const low = this.#view.getUint32(i + 4);
@@ -183,7 +260,7 @@ export class Scan {
       if (length === 0 || at + 1 + length > this.#length) return undefined;
       name = this.#text(at + 1, length);
       const used = blocks.get(name);
-      if (used === undefined ? !DEVICE_NAME.test(name) : offset >= used) return undefined;
+      if (used === undefined ? allBlocks || !DEVICE_NAME.test(name) : offset >= used) return undefined;
       at += 1 + length;
     }
     if (kind === C.RAM_SAVE_FLAG_ZERO) {

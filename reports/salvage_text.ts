@@ -16,7 +16,7 @@ import type { SalvageReport } from "./salvage.ts";
 const SHOWN = 8;
 
 /** Some lines, each ending in a line feed. */
-export function salvageText({ path, intact, damages, ram, devices, lost }: SalvageReport): string {
+export function salvageText({ path, intact, damages, ram, devices, iterables, lost }: SalvageReport): string {
   const lines = [`${printable(path)}: ${intact ? "nothing is wrong with it" : "damaged"}`];
   for (const { offset, message } of damages.slice(0, SHOWN)) lines.push(`  ${hex(offset)}  ${printable(message)}`);
   if (damages.length > SHOWN) lines.push(`  and ${damages.length - SHOWN} more places`);
@@ -28,14 +28,20 @@ export function salvageText({ path, intact, damages, ram, devices, lost }: Salva
       (lost.devices === null ? "" : `, ${gone.length} lost` + (gone.length ? `: ${names}` : "")) +
       (gone.length > SHOWN ? ` and ${gone.length - SHOWN} more` : ""),
   );
+  for (const { name, instanceId, sections, bytes, ended } of iterables) {
+    lines.push(
+      `${printable(name)} ${instanceId}: ${sections.length} sections, ${bytes} bytes${ended ? "" : ", not all of it"}`,
+    );
+  }
   for (const note of lost.notes) lines.push(`note: ${printable(note)}`);
   return lines.join("\n") + "\n";
 }
 
 function blockText(block: SalvagedBlock): string {
-  const { recoveredPages, dataPages, uncertainPages, lostPages, lost, pageBytes, lengthKnown } = block;
+  const { recoveredPages, dataPages, uncertainPages, inferredPages, lostPages, lost, pageBytes, lengthKnown } = block;
   const pages = recoveredPages + lostPages;
-  const uncertain = uncertainPages ? `, ${uncertainPages} uncertain` : "";
+  const uncertain = (inferredPages ? `, ${inferredPages} of an inferred block` : "") +
+    (uncertainPages ? `, ${uncertainPages} uncertain` : "");
   const ranges = lost.slice(0, SHOWN).map(([first, count]) => {
     return `${hex(first * pageBytes)}-${hex((first + count) * pageBytes - 1)}`;
   });
