@@ -6,7 +6,6 @@
 import type { Guest, RunState } from "../guest/guest.ts";
 import type { RamCounters, RamStrategy, Tables } from "./plugin.ts";
 import type { Channel } from "./transport.ts";
-import type { WorkerStock } from "./worker_stock.ts";
 
 /** Told about the moments of a save that the monitor shows. */
 export interface SaveObserver {
@@ -58,7 +57,7 @@ export interface LoadRequest {
   /** Further channels (multifd), open; closed by the caller. */
   readonly channels?: readonly Channel[];
   /** Threads for them that were started ahead; closed by the caller. */
-  readonly threads?: WorkerStock;
+  readonly threads?: { take(): Worker | undefined };
   /** Is the capability on here? Compared with what the stream says. */
   readonly capability: (name: string) => boolean;
   /** Value of a parameter, by QMP name. */

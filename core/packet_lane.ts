@@ -8,7 +8,6 @@ import type { MultifdCodec } from "../stream/multifd_codec.ts";
 import type { TouchAhead } from "./lane.ts";
 import { type PacketPort, PacketReader, UNPACKED_BYTES } from "./packet_reader.ts";
 import type { Channel } from "./transport.ts";
-import type { WorkerStock } from "./worker_stock.ts";
 
 /** What all channels of a load work on. */
 export interface PacketTarget {
@@ -17,7 +16,7 @@ export interface PacketTarget {
   /** All of them, for threads that have to know them before the first page; left out: no threads. */
   readonly blocks?: readonly RamBlock[];
   /** Threads that were started ahead. */
-  readonly threads?: WorkerStock;
+  readonly threads?: { take(): Worker | undefined };
   /** Bytes of a target page. */
   readonly pageSize: number;
   /** How pages are packed; undefined: not at all. */

@@ -167,3 +167,54 @@ qemuTest("a QEMU with another number of channels or another compression tells us
   assert.equal(bench.info().status, "failed");
   assert.match(bench.session.runState, /running/);
 });
+
+qemuTest(
+  "a migration cancelled while all channels are busy leaves the guest running, and it can be sent again",
+  async () => {
+    using files = guestFiles(haltingRom(), RAM);
+    await using bench = await Workbench.open({ ram: "64M", content: "random:at=8M,bytes=48M" });
+    await set(bench, { channels: 4 });
+    await bench.setParameter("max-bandwidth", 4 * MIB);
+    {
+      await using vm = await launchQemu(["-machine", "pc-i440fx-10.0", "-m", "64", ...DESTINATION]);
+      await setQemu(vm, { channels: 4 });
+      const uri = await vm.listen(`unix:${files.path("first")}`);
+      const sending = bench.migrate(uri).then(() => "done", (error) => error.message);
+      while ((bench.info().ram?.["multifd-bytes"] ?? 0) < 2 * MIB) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      await bench.hmp("migrate_cancel");
+      assert.match(await sending, /cancelled/);
+      assert.equal(bench.info().status, "cancelled");
+      assert.equal(bench.session.runState, "running");
+    }
+    await bench.setParameter("max-bandwidth", 0);
+    await using vm = await launchQemu(["-machine", "pc-i440fx-10.0", "-m", "64", ...DESTINATION]);
+    await setQemu(vm, { channels: 4 });
+    await bench.migrate(await vm.listen(`unix:${files.path("second")}`));
+    await vm.waitMigration();
+    await assertSameMemory(vm, bench.session.guest);
+  },
+);
+
+qemuTest("a source that dies in the middle fails the load at once, and what came is no guest", async () => {
+  using files = guestFiles(haltingRom(), RAM);
+  await using bench = await Workbench.open({ incoming: "defer" });
+  await set(bench, { channels: 4 });
+  const loading = bench.migrateIncoming(`unix:${files.path("socket")}`).then(
+    () => "loaded",
+    (error) => error.message,
+  );
+  {
+    await using vm = await launchQemu(["-machine", "q35", "-m", "64", "-S", ...files.load]);
+    await setQemu(vm, { channels: 4 });
+    await vm.qmp("migrate-set-parameters", { "max-bandwidth": MIB });
+    await vm.qmp("migrate", { uri: await reachable(bench) });
+    while (bench.session.incoming.progress.bytes < MIB) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  const begin = performance.now();
+  assert.match(await loading, /Connection reset by peer|end of the connection|end-of-file|Missing section footer/);
+  assert.ok(performance.now() - begin < 10_000, "it took ten seconds to notice");
+  assert.equal(bench.info().status, "failed");
+  assert.equal(bench.session.runState, "inmigrate");
+});
