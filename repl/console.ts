@@ -25,6 +25,9 @@ import type { Watch } from "./watch.ts";
 /** What stands before the line. */
 export const PROMPT = "(miglab) ";
 
+/** The prompt is drawn so often again, with 200 ms between, behind a line that left a migration under way. */
+const REDRAWS = 8;
+
 /** How a console is run. */
 export interface ConsoleOptions {
   readonly bench: Bench;
@@ -59,6 +62,8 @@ class Console {
   /** A line is being run. */
   #busy = false;
   #left = false;
+  /** How often the prompt is still to be drawn again. */
+  #redraws = 0;
   /** Ends the report that runs. */
   #report?: AbortController;
   /** No more input will come. */
@@ -134,6 +139,9 @@ class Console {
       await this.#run(text);
     }
     this.#busy = terminal.muted = false;
+    // a thread that a migration starts may be loaded only now, and where that takes long Deno clears the line it would have
+    // drawn its own progress on: ours
+    this.#redraws = this.#migrations.running ? REDRAWS : 0;
     if (this.#ended) this.#leave(0);
     if (!this.#left) this.#prompt(true);
   }
@@ -225,6 +233,10 @@ class Console {
       this.#notice(this.#options.style.dim(`${what} ${role.status}${time}`));
     }
     if (session.exitStatus !== undefined) this.#leave(session.exitStatus);
+    if (this.#redraws > 0 && !this.#left) {
+      this.#redraws--;
+      this.#prompt(true);
+    }
   }
 
   #event(event: { event: string; data?: unknown }): void {

@@ -98,6 +98,21 @@ atTerminal(
   },
 );
 
+atTerminal("behind a migration in the background the prompt is drawn again, with what is being typed", async (dir) => {
+  await using pty = await console(dir, "--ram 64M --content random");
+  await pty.press("migrate_set_parameter max-bandwidth 1M\r");
+  await pty.expect(PROMPT);
+  await pty.press(`migrate -d file:${dir.file("vm.sav")}\r`);
+  await pty.expect(`vm.sav\n${PROMPT}`);
+  await pty.type("info sta");
+  await pty.expect(`${PROMPT}info sta`); // though no key was pressed
+  await pty.press("tus\r");
+  await pty.expect("VM status: running\n");
+  await pty.expect(PROMPT);
+  await pty.press("\x04");
+  assert.match((await pty.end()).rest, /miglab: the migration under way is cancelled/);
+});
+
 atTerminal("earlier lines come back with Up, in the next session too", async (dir) => {
   {
     await using pty = await console(dir);
