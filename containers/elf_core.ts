@@ -6,8 +6,8 @@
  *     PT_NOTE   u32 namesz, u32 descsz, u32 type, name, desc, both padded to 4
  *     e_phnum   0xffff: sh_info of section header 0 has the number
  *
- * With paging=true a range is there once by its physical and again by its virtual address: what comes first counts. Source:
- * the System V ABI; QEMU dump/dump.c (write_elf64_header, write_elf64_load, get_offset_range, prepare_elf_section_hdr_zero).
+ * With paging=true QEMU has ranges by virtual address, some of them twice, and those that span several regions of memory with
+ * the bytes of the first alone: where memory is there twice, what the file holds of it counts. Source: the System V ABI; QEMU dump/dump.c (write_elf64_header, write_elf64_load, get_offset_range, prepare_elf_section_hdr_zero).
  * @module
  */
 import type { ByteSource } from "../stream/channel.ts";
@@ -213,21 +213,58 @@ class HeaderReader {
   }
 }
 
-/** By address; where two lie over each other the one that comes first in the file's table keeps the place. */
+/** By address; where two lie over each other what the file holds keeps the place, and of that what comes first in the table. */
 function withoutOverlap(segments: readonly MemorySegment[]): MemorySegment[] {
+  const held = inOrder(
+    segments.filter(({ fileBytes }) => fileBytes > 0).map((each) => ({ ...each, length: each.fileBytes })),
+  );
+  const rest = inOrder(
+    segments.filter(({ length, fileBytes }) => length > fileBytes).map((each) => ({
+      address: each.address + each.fileBytes,
+      length: each.length - each.fileBytes,
+      offset: 0,
+      fileBytes: 0,
+    })),
+  );
+  const result: MemorySegment[] = [];
+  const add = (segment: MemorySegment) => {
+    const last = result[result.length - 1];
+    if (last && segment.fileBytes === 0 && last.address + last.length === segment.address) {
+      result[result.length - 1] = { ...last, length: last.length + segment.length };
+    } else result.push(segment);
+  };
+  let i = 0;
+  for (const { address, length } of rest) {
+    let at = address;
+    for (; i < held.length && held[i].address < address + length; i++) {
+      const next = held[i];
+      if (at < next.address) add({ address: at, length: next.address - at, offset: 0, fileBytes: 0 });
+      add(next);
+      at = Math.max(at, next.address + next.length);
+    }
+    // what was last may go on over this one
+    const last = result[result.length - 1];
+    at = Math.max(at, last ? last.address + last.length : 0);
+    if (at < address + length) add({ address: at, length: address + length - at, offset: 0, fileBytes: 0 });
+  }
+  return [...result, ...held.slice(i)];
+}
+
+/** By address, each cut off where the one before it reaches. */
+function inOrder(segments: readonly MemorySegment[]): MemorySegment[] {
   const sorted = segments.map((segment, order) => ({ segment, order }))
     .sort((a, b) => a.segment.address - b.segment.address || a.order - b.order);
   const result: MemorySegment[] = [];
   let end = 0;
-  for (const { segment } of sorted) {
-    const { address, length, offset, fileBytes } = segment;
+  for (const { segment: { address, length, offset, fileBytes } } of sorted) {
     const skipped = Math.max(0, end - address);
     if (skipped >= length) continue;
+    const left = Math.max(0, fileBytes - skipped);
     result.push({
       address: address + skipped,
       length: length - skipped,
-      offset: offset + skipped,
-      fileBytes: Math.max(0, fileBytes - skipped),
+      offset: left && offset + skipped,
+      fileBytes: left,
     });
     end = address + length;
   }

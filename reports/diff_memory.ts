@@ -28,6 +28,8 @@ interface Side {
   readonly block: ImageBlock;
   /** Where there is memory: bytes from the block's begin, in order. */
   readonly there: readonly Range[];
+  /** Of that, what the file holds; the rest reads as zero, whatever the guest had. */
+  readonly held: readonly Range[];
 }
 
 /**
@@ -48,13 +50,21 @@ export async function diffMemory(
   // a raw image has zeros where there is no memory: up to where it ends the other has them too
   const end = Math.min(left.block.bytes, right.block.bytes);
   const flat = a.format === "raw" || b.format === "raw" ? [[0, end] as const] : undefined;
-  const both = flat ?? common(left.there, right.there);
+  const both = flat ?? common(left.held, right.held);
   const [onlyA, onlyB] = [[left, right], [right, left]]
     .map(([one, other]) => without(one.there, flat ?? other.there).map(([from, to]) => pages(from, to, pageBytes)));
   let found: BlockDifference | undefined;
   if (!work.withoutRam) {
     const breath = new Breath(both.reduce((sum, [from, to]) => sum + to - from, 0), work);
-    found = await new PageComparison(left.ram, right.ram, breath).compare(left.block, right.block, both);
+    const pages = new PageComparison(left.ram, right.ram, breath);
+    found = await pages.compare(left.block, right.block, both);
+    // what one of them left out may be zero in the other, too
+    for (const [side, other, only] of [[left, right, onlyB], [right, left, onlyA]] as const) {
+      const leftOut = flat ? [] : common(without(side.there, side.held), other.held);
+      const data = leftOut.length ? await pages.compare(left.block, right.block, leftOut) : undefined;
+      only.push(...data?.ranges.map(([first, count]): [number, number] => [first, count]) ?? []);
+      only.sort((a, b) => a[0] - b[0]);
+    }
   }
   const { changedPages = 0, ranges = [], unlistedRanges, filled = 0, emptied = 0, rewritten = 0 } = found ?? {};
   if (!changedPages && !onlyA.length && !onlyB.length) return { devices, ram: [] };
@@ -86,7 +96,7 @@ function sides(a: Image, b: Image, block: string | undefined): { left: Side; rig
     if (id !== undefined) {
       const whole = (image: Image, id: string): Side => {
         const block = image.ram.block(id)!;
-        return { ram: image.ram, block, there: [[0, block.bytes]] };
+        return { ram: image.ram, block, there: [[0, block.bytes]], held: [[0, block.bytes]] };
       };
       const side = (image: Image) => whole(image, image === stream ? id : MEMORY_BLOCK);
       return { left: side(a), right: side(b), name: id };
@@ -129,16 +139,22 @@ function memory(image: Image): Side {
   if (!ranges?.length) throw new RefusedError(`compare memory of ${image.path ?? "a stream"}`, mapProblems(image));
   const ram = isMemoryAlone(image) ? image.ram : new PhysicalRam(image.ram, ranges);
   const block = ram.block(MEMORY_BLOCK)!;
-  const there: [number, number][] = [];
-  for (const { base, length } of ranges) {
-    // on bounds of pages, since pages are what is compared
-    const from = base - base % block.pageBytes;
-    const to = Math.min(Math.ceil((base + length) / block.pageBytes) * block.pageBytes, block.bytes);
-    const last = there[there.length - 1];
+  const there = wholePages(ranges.map(({ base, length }) => [base, base + length]), block);
+  const segments = image.core?.segments.map(({ address, fileBytes }) => [address, address + fileBytes] as const);
+  return { ram, block, there, held: segments ? wholePages(segments, block) : there };
+}
+
+/** On bounds of pages, since pages are what is compared; neighbours together. */
+function wholePages(ranges: readonly Range[], { pageBytes, bytes }: ImageBlock): Range[] {
+  const found: [number, number][] = [];
+  for (const [begin, end] of ranges) {
+    if (begin >= end) continue;
+    const from = begin - begin % pageBytes, to = Math.min(Math.ceil(end / pageBytes) * pageBytes, bytes);
+    const last = found[found.length - 1];
     if (last && from <= last[1]) last[1] = Math.max(last[1], to);
-    else there.push([from, to]);
+    else found.push([from, to]);
   }
-  return { ram, block, there };
+  return found;
 }
 
 function common(a: readonly Range[], b: readonly Range[]): Range[] {

@@ -94,6 +94,24 @@ Deno.test("openImage() takes memory that a core has twice from the place that co
   assert.deepEqual(bytes, new Uint8Array(0x5000).fill(1, 0x1000, 0x3000).fill(2, 0x3000, 0x5000));
 });
 
+Deno.test("openImage() takes memory that one segment leaves out from another that holds it", async () => {
+  const segments = [
+    { address: 0, data: filled(0x1000, 1), memoryBytes: 0x8000 },
+    { address: 0, data: filled(0x1000, 9) },
+    { address: 0x3000, data: filled(0x1000, 2), memoryBytes: 0x2000 },
+    { address: 0x7000, data: filled(0x2000, 3) },
+  ];
+  await using image = await openImage(buildCore({ segments }));
+  assert.deepEqual(image.core!.segments.map(({ address, length, fileBytes }) => [address, length, fileBytes]), [
+    [0, 0x3000, 0x1000],
+    [0x3000, 0x4000, 0x1000],
+    [0x7000, 0x2000, 0x2000],
+  ]);
+  const bytes = new Uint8Array(0x9000);
+  image.ram.readRange("memory", 0, bytes);
+  assert.deepEqual(bytes, new Uint8Array(0x9000).fill(1, 0, 0x1000).fill(2, 0x3000, 0x4000).fill(3, 0x7000));
+});
+
 Deno.test("openImage() reads a core whose segments begin and end inside pages", async () => {
   const segments = [{ address: 0x1ff0, data: filled(0x20, 1) }, { address: 0x2010, data: filled(0x1000, 2) }, {
     address: 0x3010,

@@ -108,6 +108,16 @@ Deno.test("diffImages() tells memory that only one of two cores has, and notes n
   );
 });
 
+Deno.test("diffImages() takes what a core leaves out for the same where the other has zeros, and for missing elsewhere", async () => {
+  const one = new Uint8Array(0x4000).fill(1, 0, 0x1000).fill(2, 0x2000, 0x3000);
+  await using whole = await openImage(buildCore({ segments: [{ address: 0, data: one }] }));
+  const less = buildCore({ segments: [{ address: 0, data: one.subarray(0, 0x1000), memoryBytes: 0x4000 }] });
+  const [ram] = (await diff(whole, less)).ram;
+  assert.deepEqual([ram.changedPages, ram.onlyA, ram.onlyB], [0, [[2, 1]], undefined]);
+  await using lesser = await openImage(less);
+  assert.deepEqual(await diff(lesser, less), EQUAL);
+});
+
 Deno.test("diffImages() compares raw memory with the block of its size, or the one named", async () => {
   await using image = await openImage(await loadFixture("q35-mapped"), { tables });
   const raw = await withFile(async (path) => {
