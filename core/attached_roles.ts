@@ -168,6 +168,8 @@ export class AttachedIncoming extends FollowedRole implements IncomingRole {
 
   stop(): void {}
 
+  prepare(): void {}
+
   /** What `query-migrate` answered. */
   take(info: MigrationInfo): void {
     this.failure = info["error-desc"];

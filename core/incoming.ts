@@ -11,6 +11,7 @@
 import { CommandError, StreamError } from "../stream/errors.ts";
 import type { Monitor } from "./command.ts";
 import { acceptOpened, closeChannels, furtherChannels, missingTls } from "./further_channels.ts";
+import { Lane } from "./lane.ts";
 import { loadGuest } from "./load.ts";
 import { AcceptError, acceptMultifd } from "./multifd_accept.ts";
 import { threadsAhead } from "./multifd_receiver.ts";
@@ -32,6 +33,8 @@ export class Incoming {
   #further: readonly Channel[] = [];
   /** Started while nobody has connected. */
   #threads?: WorkerStock;
+  /** For a load from a file; started while settings are made. */
+  #lanes?: WorkerStock;
   readonly #abort = new AbortController();
   #settled: Promise<void> = Promise.resolve();
   /** The whole story of a failure in one line, more than `error-desc` tells. */
@@ -98,6 +101,16 @@ export class Incoming {
     this.#settled = this.#receive(listener, extra.count, exitOnError);
   }
 
+  /** Settings of a destination were made: a load is near, and what takes time to start is started. */
+  prepare(): void {
+    const session = this.#session;
+    if (this.#begun || session.runState !== "inmigrate") return;
+    const count = session.on("mapped-ram") && session.on("multifd") ? Number(session.parameter("multifd-channels")) : 1;
+    if (this.#lanes?.waiting && this.#lanes.count === count) return;
+    this.#lanes?.close();
+    this.#lanes = Lane.stock(count);
+  }
+
   /** `migrate_recover`: needs a paused postcopy, which cannot come about here. */
   recover(): never {
     throw new CommandError("Migrate recover can only be run when postcopy is paused.");
@@ -108,6 +121,7 @@ export class Incoming {
     this.#abort.abort();
     for (const channel of [this.#channel, ...this.#further]) channel?.abort();
     this.#threads?.close();
+    this.#lanes?.close();
     this.#listener?.close();
   }
 
@@ -154,6 +168,7 @@ export class Incoming {
       channel,
       channels: this.#further,
       threads: this.#threads,
+      lanes: this.#lanes,
       capability: (name) => session.on(name),
       parameter: (name) => session.parameter(name),
       tables: session.registry.tables,
@@ -189,6 +204,7 @@ export class Incoming {
 
   async #close(listener: Listener): Promise<void> {
     this.#threads?.close();
+    this.#lanes?.close();
     try {
       listener.close();
       await closeChannels(this.#further);

@@ -6,6 +6,7 @@ import { type RamBlock, SEGMENT } from "../guest/memory.ts";
 import { addressOf } from "../threads/machine_address.ts";
 import { adviseLargePages } from "./large_pages.ts";
 import type { HelpJob, ReadDone, ReadJob, TouchJob } from "./lane_worker.ts";
+import { WorkerStock } from "./worker_stock.ts";
 
 /** Bytes below which a second thread is not worth its start. */
 export const WORTHWHILE = 64 << 20;
@@ -13,6 +14,10 @@ export const WORTHWHILE = 64 << 20;
 const AHEAD = 64 << 20;
 /** Bytes of one request to touch. */
 const STRIDE = 8 << 20;
+
+const LANE_WORKER = new URL("./lane_worker.ts", import.meta.url);
+/** Milliseconds lanes started ahead wait for a load. */
+const IDLE_MS = 10_000;
 
 /** One Worker. */
 export class Lane {
@@ -28,10 +33,18 @@ export class Lane {
     };
   }
 
-  /** Start one, or undefined where that is not allowed. */
-  static start(): Lane | undefined {
+  /** Start Workers for `count` lanes ahead. */
+  static stock(count: number): WorkerStock {
+    return new WorkerStock(LANE_WORKER, count, IDLE_MS);
+  }
+
+  /**
+   * Start one, or undefined where that is not allowed.
+   * @param stock where one may be waiting
+   */
+  static start(stock?: { take(): Worker | undefined }): Lane | undefined {
     try {
-      return new Lane(new Worker(new URL("./lane_worker.ts", import.meta.url), { type: "module" }));
+      return new Lane(stock?.take() ?? new Worker(LANE_WORKER, { type: "module" }));
     } catch {
       return undefined;
     }

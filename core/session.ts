@@ -192,11 +192,13 @@ export class Session {
   setCapabilities(changes: readonly CapabilityChange[], monitor?: Monitor): void {
     if (this.outgoing.running) throw new CommandError("There's a migration process in progress");
     this.#capabilities.apply(changes, this.surroundings(), (text) => monitor ? monitor.warn(text) : this.warn(text));
+    this.incoming.prepare();
   }
 
   /** `migrate-set-parameters`, types already checked. @throws {CommandError} with QEMU's text; nothing is changed then */
   setParameters(changes: Readonly<Record<string, unknown>>): void {
     this.#parameters.apply(changes, (name) => this.on(name));
+    this.incoming.prepare();
   }
 
   /** Take over merged declarations with more in them; what is set stays set. */
