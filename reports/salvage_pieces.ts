@@ -9,17 +9,15 @@
  */
 import type { Breath } from "../containers/breath.ts";
 import { type ImageSection, indexStream, type StreamIndex } from "../containers/stream_index.ts";
-import { bufferSink, type ByteSource } from "../stream/channel.ts";
-import { encodeConfiguration } from "../stream/configuration.ts";
-import * as C from "../stream/constants.ts";
-import * as encode from "../stream/encode.ts";
+import type { ByteSource } from "../stream/channel.ts";
 import { StreamError } from "../stream/errors.ts";
 import type { Tables } from "../stream/tables.ts";
 import { findVmdescription, parseVmdescription, type VmDescription } from "../stream/vmdesc.ts";
-import { StreamWriter } from "../stream/writer.ts";
 import { guessBlock } from "./salvage_block.ts";
+import { behind, encodeFront } from "./salvage_front.ts";
 import { findMappedBlocks } from "./salvage_mapped.ts";
-import { Scan, type ScanFind, type ScanKnowledge } from "./salvage_scan.ts";
+import type { ScanFind, ScanKnowledge } from "./salvage_place.ts";
+import { Scan } from "./salvage_scan.ts";
 
 /** Pieces of a stream that are looked for at most. */
 const PIECE_LIMIT = 1024;
@@ -178,7 +176,15 @@ class PieceReader {
     if (block !== undefined && !this.#blocks.has(block)) this.#blocks.set(block, UNKNOWN_LENGTH);
     const guess = kind === "record" && block === undefined ? this.#guess(find) : undefined;
     if (kind === "record" && (block ?? guess) === undefined) return undefined;
-    const front = await this.#front(kind, guess?.block);
+    const front = await encodeFront({
+      kind,
+      ramId: this.#ramId,
+      pageSize: this.#pageSize,
+      blocks: this.#blocks,
+      footers: this.#footers,
+      withoutRam: this.#mapped,
+      block: guess?.block,
+    });
     const source = behind(front, this.source, offset, this.#description !== undefined);
     try {
       const index = await indexStream(source, { tables: this.tables });
@@ -248,40 +254,6 @@ class PieceReader {
     this.#lastPage = index.lastPage ?? this.#lastPage;
     this.#lastEnd = index.end;
   }
-
-  /** What a decoder has to have seen before it can read on. */
-  async #front(kind: ScanFind["kind"], assumed: string | undefined): Promise<Uint8Array> {
-    const sink = bufferSink();
-    const writer = new StreamWriter(sink);
-    await encode.encodeHeader(writer);
-    if (!this.#mapped) {
-      await encodeConfiguration(writer, { machine: "", targetPageBits: Math.log2(this.#pageSize) });
-      if (kind !== "start") await this.#ramFront(writer, kind, assumed);
-    }
-    await writer.flush();
-    return sink.bytes();
-  }
-
-  async #ramFront(writer: StreamWriter, kind: ScanFind["kind"], assumed: string | undefined): Promise<void> {
-    // an id no section has, unless it is known
-    const sectionId = this.#ramId ?? 0xffffffff;
-    const ram = { sectionId, idstr: "ram", instanceId: 0, versionId: C.RAM_SAVE_VERSION };
-    await encode.encodeSection(writer, { type: "start", ...ram });
-    const total = [...this.#blocks.values()].reduce((sum, length) => sum + length, 0);
-    writer.u64(BigInt(total) | BigInt(C.RAM_SAVE_FLAG_MEM_SIZE));
-    for (const [idstr, usedLength] of this.#blocks) await encode.encodeRamBlock(writer, { idstr, usedLength });
-    await writer.room(1024);
-    writer.u64(C.RAM_SAVE_FLAG_EOS);
-    if (this.#footers) await encode.encodeFooter(writer, sectionId);
-    if (kind === "section") return;
-    if (kind === "record") await encode.encodeSection(writer, { type: "part", ...ram });
-    if (assumed === undefined) return;
-    // a delta of no bytes names the block and changes nothing
-    writer.u64(C.RAM_SAVE_FLAG_XBZRLE);
-    writer.str8(assumed);
-    writer.u8(1);
-    writer.u16(0);
-  }
 }
 
 /** The description, where the file still has one. */
@@ -292,27 +264,4 @@ function describe(source: ByteSource): VmDescription | undefined {
   } catch {
     return undefined; // damaged, too
   }
-}
-
-/** A source whose bytes before `offset` are `front`. Without `sized` nobody looks for a description at its end. */
-function behind(front: Uint8Array, file: ByteSource, offset: number, sized: boolean): ByteSource {
-  const start = offset - front.length;
-  let position = start;
-  const readAt = (view: Uint8Array, at: number) => {
-    if (at >= offset) return file.readAt!(view, at);
-    const n = Math.min(view.length, offset - at);
-    view.set(front.subarray(at - start, at - start + n));
-    return n < view.length ? n + file.readAt!(view.subarray(n), offset) : n;
-  };
-  return {
-    name: file.name,
-    start,
-    readAt,
-    read(view) {
-      const n = readAt(view, position);
-      position += n;
-      return n;
-    },
-    ...(sized ? { size: file.size!.bind(file) } : {}),
-  };
 }

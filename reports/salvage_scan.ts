@@ -13,7 +13,7 @@
 import type { ImageSection } from "../containers/image.ts";
 import type { ByteSource } from "../stream/channel.ts";
 import * as C from "../stream/constants.ts";
-import type { VmDescription } from "../stream/vmdesc.ts";
+import type { ScanFind, ScanKnowledge } from "./salvage_place.ts";
 import { FooterSearch } from "./salvage_iterable.ts";
 
 const WINDOW = 4 << 20;
@@ -27,38 +27,6 @@ const MANY = 32;
 const DEVICE_NAME = /^[\w@:.+/ -]{2,}$/;
 /** Offsets in a block are below this: 1 TiB. */
 const OFFSET_LIMIT = 2 ** 40;
-
-/** What is known of the stream when a place is looked for. */
-export interface ScanKnowledge {
-  /** Section id of ram, where its START was seen. */
-  readonly ramId?: number;
-  /** Bytes of a target page. */
-  readonly pageSize: number;
-  /** Used lengths by block. */
-  readonly blocks: ReadonlyMap<string, number>;
-  /** There are no other blocks: a record that names one is damaged. */
-  readonly allBlocks: boolean;
-  /** Iterables other than ram whose START was seen, by section id. */
-  readonly iterables: KnownIterables;
-  /** Only devices are wanted: pages lie elsewhere. */
-  readonly devicesOnly: boolean;
-  readonly description?: VmDescription;
-}
-
-/** A place to go on. */
-export interface ScanFind {
-  readonly offset: number;
-  readonly kind: "start" | "section" | "part" | "record" | "iterable";
-  /** Of a record that names a block: the name, which may be new. */
-  readonly block?: string;
-  /** Of a record: where in its block the page lies. */
-  readonly pageOffset?: number;
-  /** Of an iterable other than ram: what its header says. */
-  readonly section?: ImageSection;
-}
-
-/** Names an iterable by its section id. */
-export type KnownIterables = ReadonlyMap<number, Pick<ImageSection, "name" | "instanceId" | "version">>;
 
 /** A record of a page, as far as it matters here. */
 interface PageRecord {
