@@ -29,6 +29,7 @@ function words(line: string): string[] {
 function settle(text: string, dir: string): string {
   return text.replaceAll(dir, "DIR")
     .replace(/\b\d+ ms\b/g, "N ms")
+    .replace(/^( {2}ram: start,) \d+ parts,/gm, "$1 part,") // one for every 50 ms that it takes
     .replace(/^(throughput|pages-per-second|dirty pages rate): [\d.]+/gm, "$1: N")
     .replace(/^(precopy|downtime) ram: \d+ kbytes$/gm, "$1 ram: N kbytes")
     .replace(/^(! miglab: .*migration failed): .*$/gm, "$1: REASON"); // who notices a broken pipe first is a race
