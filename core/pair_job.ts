@@ -10,7 +10,6 @@
  */
 import fs from "node:fs";
 import { Buffer } from "node:buffer";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CommandError } from "../stream/errors.ts";
 import { type Forecast, forecast } from "./forecast.ts";
@@ -84,7 +83,7 @@ export async function pairMachines(
   const parameters = { ...await sharedParameters(source), ...options.parameters };
   const capabilities = { ...await capabilitiesOf(source), ...options.capabilities };
   const guards = [await SettingsGuard.set(source, { capabilities, parameters })];
-  const directory = fs.mkdtempSync(join(tmpdir(), "miglab-pair-"));
+  const directory = Deno.makeTempDirSync({ prefix: "miglab-pair-" });
   try {
     guards.push(await SettingsGuard.set(destination, { capabilities, parameters }));
     await destination.qmp("stop"); // it is to stand still until it was looked at
@@ -104,7 +103,7 @@ export async function pairMachines(
  * @throws {CommandError} {TransportError} when one cannot be read
  */
 export async function compareMachines(a: AssembledWorkbench, b: AssembledWorkbench): Promise<ComparedMachines> {
-  const directory = fs.mkdtempSync(join(tmpdir(), "miglab-compare-"));
+  const directory = Deno.makeTempDirSync({ prefix: "miglab-compare-" });
   try {
     const { places, compared } = await compareMemory(a, b, directory);
     const devices = await compareDevices(a, b);

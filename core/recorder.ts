@@ -5,7 +5,7 @@
  *            <--             <--         <--
  *
  * Passing comes first: when the disk is full the migration goes on, and the capture says that it is not complete. Memory is
- * two buffers for each direction, or a pipe and what it holds, whatever the guest's size. Where FFI is allowed and both sides are Unix sockets or TCP over
+ * two buffers for each direction, or a pipe and what it holds, whatever the guest's size. Where FFI and reading the Workers' modules are allowed, and both sides are Unix sockets or TCP over
  * IPv4 the kernel passes the bytes on (splice_pass.ts), else this program does (record_pass.ts).
  * @module
  */
@@ -120,11 +120,11 @@ function channelEnds(from: End, to: End): Ends {
 
 /** By descriptors; undefined where one side cannot be reached so. */
 async function kernelEnds(from: MigrateAddress, to: MigrateAddress): Promise<Ends | undefined> {
-  const [{ connectFd, listenFd, reaches }, { SpliceTeam }] = await Promise.all([
+  const [{ connectFd, listenFd, reaches }, { canSplice, SpliceTeam }] = await Promise.all([
     import("./fd_sockets.ts"),
     import("./splice_pass.ts"),
   ]);
-  if (!await reaches(to)) return undefined;
+  if (!canSplice() || !await reaches(to)) return undefined;
   const team = await SpliceTeam.start();
   const listener = await listenFd(from).catch((error) => {
     team.close();

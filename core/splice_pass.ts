@@ -30,8 +30,8 @@ class SpliceThread {
   readonly ready: Promise<void>;
 
   /** @param module of the Worker @param task its first message, made of the pipe's end */
-  constructor(module: string, task: (control: number) => unknown) {
-    this.#worker = new Worker(new URL(module, import.meta.url), { type: "module" });
+  constructor(module: URL, task: (control: number) => unknown) {
+    this.#worker = new Worker(module, { type: "module" });
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.ready = promise;
     this.#waiting.set(READY, () => resolve());
@@ -65,13 +65,24 @@ class SpliceThread {
   }
 }
 
+/** Modules of the Workers. */
+const PASSING = new URL("./splice_worker.ts", import.meta.url);
+const FILING = new URL("./splice_file_worker.ts", import.meta.url);
+
+/** Whether the Workers may be started: they are read from files. Nothing is asked. */
+export function canSplice(): boolean {
+  return [PASSING, FILING].every((path) => {
+    return path.protocol !== "file:" || Deno.permissions.querySync({ name: "read", path }).state === "granted";
+  });
+}
+
 /** What passes on the connections of a recording. */
 export class SpliceTeam {
   readonly #counters = new SharedArrayBuffer(8 * MAX_CONNECTIONS);
-  readonly #passing = new SpliceThread("./splice_worker.ts", (control): SpliceTask => {
+  readonly #passing = new SpliceThread(PASSING, (control): SpliceTask => {
     return { control, counters: this.#counters };
   });
-  readonly #filing = new SpliceThread("./splice_file_worker.ts", (control) => control);
+  readonly #filing = new SpliceThread(FILING, (control) => control);
   #rows = 0;
 
   private constructor() {}
