@@ -14,8 +14,8 @@ import type { ByteSource } from "../stream/channel.ts";
 import { hex, StreamError, TruncatedStreamError, UnsupportedError } from "../stream/errors.ts";
 import { type CoreNote, readNotes } from "./elf_note.ts";
 
-/** Most program headers that are read: 56 MiB of them. */
-const PHDR_LIMIT = 1 << 20;
+/** Most program headers that are read: 7 MiB of them. */
+const PHDR_LIMIT = 1 << 17;
 /** Most bytes of notes that are read; a processor has about 1 KiB. */
 const NOTE_LIMIT = 64 << 20;
 /** Addresses beyond are no machine's. */
@@ -172,6 +172,7 @@ class HeaderReader {
     for (let i = 0; i < count; i++) {
       const at = i * size;
       const type = table.getUint32(at, little);
+      if (type !== PT_LOAD && type !== PT_NOTE) continue;
       const [offset, vaddr, paddr, filesz, memsz] = (wide ? [8, 16, 24, 32, 40] : [4, 8, 12, 16, 20])
         .map((field) => this.#word(table, at + field, wide));
       headers.push({ type, offset, vaddr, paddr, filesz, memsz });

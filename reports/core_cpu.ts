@@ -55,7 +55,9 @@ const QEMU_CONTROL = words("cr0 cr1 cr2 cr3 cr4 kernel_gs_base");
 export interface NoteOrigin {
   /** EM_*. */
   readonly machine: number;
+  /** Of words in the notes. */
   readonly byteOrder: "little" | "big";
+  /** In file order. */
   readonly notes: readonly CoreNote[];
 }
 
