@@ -35,7 +35,8 @@ import { inspectText } from "./reports/inspect_text.ts";
 import { verifyImage as verifyWith, type VerifyOptions, type VerifyReport } from "./reports/verify.ts";
 import { whyFailed as whyWith, type WhyOptions, type WhyReport } from "./reports/why.ts";
 import type { Transport } from "./core/transport.ts";
-import { AssembledWorkbench, type Assembly, type WorkbenchOptions } from "./core/workbench.ts";
+import { AssembledWorkbench } from "./core/workbench.ts";
+import type { Assembly, WorkbenchOptions } from "./core/workbench_options.ts";
 import { backgroundSnapshot } from "./plugins/background_snapshot.ts";
 import { directIo } from "./plugins/direct_io.ts";
 import { dirtyLimit } from "./plugins/dirty_limit.ts";
@@ -309,13 +310,11 @@ export { runIncoming, type RunOptions, type RunResult } from "./reports/why_run.
 export { whyText } from "./reports/why_text.ts";
 export {
   AssembledWorkbench,
-  type Assembly,
   type ExecuteResult,
   type MigrateOptions,
   type MigrationProgress,
-  type SavedStream,
-  type WorkbenchOptions,
 } from "./core/workbench.ts";
+export type { Assembly, SavedStream, WorkbenchOptions } from "./core/workbench_options.ts";
 export type { CapabilityChange, CapabilityName, CapabilityNames } from "./core/capabilities.ts";
 export type { ParameterName, ParameterTypes } from "./core/parameters.ts";
 export type { BitmapAlias, NodeAlias } from "./core/bitmap_mapping.ts";
