@@ -11,6 +11,7 @@ import { MEMORY_COMMANDS } from "./commands/memory.ts";
 import { MIGRATION_COMMANDS } from "./commands/migration.ts";
 import { RUN_STATE_COMMANDS } from "./commands/run_state.ts";
 import { SETTINGS_COMMANDS } from "./commands/settings.ts";
+import { SNAPSHOT_JOB_COMMANDS } from "./commands/snapshot_jobs.ts";
 
 /** All of them. `help`, `info` and `human-monitor-command` belong to the layers themselves. */
 export const CORE_COMMANDS: readonly Command[] = Object.freeze([
@@ -21,5 +22,6 @@ export const CORE_COMMANDS: readonly Command[] = Object.freeze([
   ...DESCRIPTOR_COMMANDS,
   ...DIRTY_RATE_COMMANDS,
   ...DEVICE_COMMANDS,
+  ...SNAPSHOT_JOB_COMMANDS,
   ...IDENTITY_COMMANDS,
 ]);
