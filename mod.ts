@@ -36,6 +36,7 @@ import { verifyImage as verifyWith, type VerifyOptions, type VerifyReport } from
 import { whyFailed as whyWith, type WhyOptions, type WhyReport } from "./reports/why.ts";
 import type { Transport } from "./core/transport.ts";
 import { AssembledWorkbench } from "./core/workbench.ts";
+export { bufferBytes, dropBuffer, setBuffer } from "./transports/buffer.ts";
 import type { Assembly, WorkbenchOptions } from "./core/workbench_options.ts";
 import { backgroundSnapshot } from "./plugins/background_snapshot.ts";
 import { directIo } from "./plugins/direct_io.ts";

@@ -89,9 +89,3 @@ export interface LoadRequest {
   /** A further channel failed the load: what `error-desc` says then. */
   readonly channelFailed?: (description: string) => void;
 }
-
-/** A load that failed: QEMU's sentences were already reported; the message is the whole story in one line. */
-export interface LoadFailure {
-  /** `load of migration failed: REASON` uses it. */
-  readonly reason: string;
-}

@@ -18,7 +18,7 @@ import type { MigrationInfo } from "./migration_info.ts";
 import type { ParameterName, ParameterTypes } from "./parameters.ts";
 import { answerQmp, QmpConnection, type QmpReply, runQmp } from "./qmp.ts";
 import { incomingDestination, type MigrationChannel } from "./reach.ts";
-import { Session } from "./session.ts";
+import type { Session } from "./session.ts";
 import type { HeldFd } from "./transport.ts";
 import { openSession } from "./workbench_open.ts";
 import type { Assembly, WorkbenchOptions } from "./workbench_options.ts";

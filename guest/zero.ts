@@ -104,16 +104,6 @@ export function scanBlock(
   return found;
 }
 
-/**
- * Length of the run of equal flags that begins at `from`: pages that can travel together.
- * @returns pages, at least 1 when `from < pages`
- */
-export function nextRun(flags: Uint8Array, from: number, pages: number): number {
-  let end = from + 1;
-  while (end < pages && flags[end] === flags[from]) end++;
-  return end - from;
-}
-
 const ZEROS = new Uint8Array(65536);
 const ZERO_PAGE = ZEROS.subarray(0, 4096);
 

@@ -18,25 +18,6 @@ export interface MigrationFigures {
 }
 
 /** Statuses in which a migration is under way (QEMU migration/migration.c migration_is_running, and the destination's). */
-const RUNNING = new Set([
-  "setup",
-  "active",
-  "cancelling",
-  "postcopy-active",
-  "postcopy-paused",
-  "postcopy-recover-setup",
-  "postcopy-recover",
-  "pre-switchover",
-  "device",
-  "colo",
-  "wait-unplug",
-]);
-
-/** True while a migration is under way. */
-export function isRunning(figures: MigrationFigures): boolean {
-  return figures.status !== undefined && RUNNING.has(figures.status);
-}
-
 /** Bytes for people: "512 B", "1.5 KiB", "112 MiB", "4.00 GiB". */
 export function bytesText(bytes: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];

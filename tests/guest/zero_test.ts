@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { RamBlock, SEGMENT, SLOT } from "../../guest/memory.ts";
-import { isZero, nextRun, scanBlock, ZeroScanner } from "../../guest/zero.ts";
+import { isZero, scanBlock, ZeroScanner } from "../../guest/zero.ts";
 
 const shared = (bytes: number) =>
   new WebAssembly.Memory({ initial: bytes / 65536, maximum: bytes / 65536, shared: true });
@@ -71,18 +71,6 @@ Deno.test("scanBlock() answers for untouched slots without making memory, and cr
   assert.deepEqual([flags[254], flags[255], flags[256], flags[257], flags[512]], [0, 1, 1, 0, 0]);
   assert.throws(() => scanBlock(block, SEGMENT, 512 * 1024, 4096, flags), RangeError);
   block.release();
-});
-
-Deno.test("nextRun() cuts flags into runs that add up", () => {
-  const flags = Uint8Array.of(0, 0, 1, 1, 1, 0, 1);
-  const runs = [];
-  for (let at = 0; at < 7;) {
-    const n = nextRun(flags, at, 7);
-    runs.push([flags[at], n]);
-    at += n;
-  }
-  assert.deepEqual(runs, [[0, 2], [1, 3], [0, 1], [1, 1]]);
-  assert.equal(nextRun(flags, 2, 4), 2);
 });
 
 Deno.test("isZero() sees the last byte of bytes of any length", () => {
