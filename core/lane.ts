@@ -99,7 +99,7 @@ export class TouchAhead {
       this.#until = Math.ceil((at + 1) / STRIDE) * STRIDE;
       block.materialise(segment * SEGMENT, 1);
       const memory = new Uint8Array(block.segments[segment]!.buffer as ArrayBuffer);
-      this.#base = adviseLargePages(memory, 0, SEGMENT) ? addressOf(memory) : 0;
+      this.#base = adviseLargePages(memory, 0, memory.length) ? addressOf(memory) : 0;
     }
     const end = Math.min(SEGMENT, block.usedLength - segment * SEGMENT);
     while (this.#lane && this.#base && this.#until < Math.min(end, at + AHEAD)) {

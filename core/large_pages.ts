@@ -40,7 +40,7 @@ function advise(address: number, length: number, advice: number): void {
  */
 export function adviseLargePages(memory: Uint8Array<ArrayBuffer>, from: number, to: number): boolean {
   if (madvise === undefined) madvise = libcMadvise();
-  if (madvise) advise(addressOf(memory) + from, to - from, MADV_HUGEPAGE);
+  if (madvise) advise(addressOf(memory) + from, Math.min(to, memory.length) - from, MADV_HUGEPAGE);
   return madvise !== null;
 }
 

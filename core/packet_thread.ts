@@ -182,7 +182,7 @@ export class ThreadLane implements PacketLane {
     const ram = this.#blocks[block];
     ram.materialise(segment * SEGMENT, 1);
     const view = new Uint8Array(ram.segments[segment]!.buffer as ArrayBuffer);
-    adviseLargePages(view, 0, SEGMENT);
+    adviseLargePages(view, 0, view.length);
     this.#order({ kind: "segment", block, segment, address: addressOf(view) });
   }
 

@@ -1,7 +1,7 @@
 /**
  * Guest RAM: blocks of pages over memory that Workers can share.
  *
- *     RamBlock   = segments of 1 GiB, each a shared WebAssembly.Memory, made when first written
+ *     RamBlock   = segments of 1 GiB, the last as long as is left, each a shared WebAssembly.Memory, made when first written
  *     touched    = one byte per MiB slot: 0 while nobody ever wrote there, so the slot is known to be zero
  *
  * A segment nobody wrote is not there at all: a 16 GiB block that is mostly zero costs what is in it. Memory is
@@ -13,6 +13,8 @@ import { MemoryFaultError } from "../stream/errors.ts";
 
 /** Bytes of a segment. */
 export const SEGMENT = 1 << 30;
+/** Bytes of which a WebAssembly.Memory is made. */
+const WASM_PAGE = 65536;
 /** Bytes of a slot: the unit in which RAM is handed to strategies, and of {@link RamBlock.touched}. */
 export const SLOT = 1 << 20;
 
@@ -36,10 +38,12 @@ export interface RamBlockSpec {
 
 const pool: { memory: WebAssembly.Memory; dirty: Uint8Array }[] = [];
 
-/** Take a segment that reads as zero. */
-function takeSegment(): WebAssembly.Memory {
-  const pooled = pool.pop();
-  if (!pooled) return new WebAssembly.Memory({ initial: SEGMENT / 65536, maximum: SEGMENT / 65536, shared: true });
+/** Take a segment of at least `length` bytes that reads as zero. */
+function takeSegment(length: number): WebAssembly.Memory {
+  const pages = Math.ceil(length / WASM_PAGE);
+  const found = pool.findLastIndex(({ memory }) => memory.buffer.byteLength === pages * WASM_PAGE);
+  const [pooled] = found < 0 ? [] : pool.splice(found, 1);
+  if (!pooled) return new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true });
   const bytes = new Uint8Array(pooled.memory.buffer);
   for (let slot = 0; slot < pooled.dirty.length; slot++) {
     if (pooled.dirty[slot]) bytes.fill(0, slot * SLOT, (slot + 1) * SLOT);
@@ -65,7 +69,7 @@ export class RamBlock {
   readonly address?: bigint;
   /** Offset in the ram_addr_t space, as `info ramblock` shows it. */
   ramAddr = 0;
-  /** Index = 1 GiB segment; null while nobody wrote there. Post to a Worker with `touched`. */
+  /** Index = 1 GiB segment, as long as the block has; null while nobody wrote there. Post to a Worker with `touched`. */
   readonly segments: (WebAssembly.Memory | null)[];
   /** One byte per MiB: 1 once somebody may have written there. Shared with Workers. */
   readonly touched: Uint8Array<SharedArrayBuffer>;
@@ -184,7 +188,7 @@ export class RamBlock {
   #segment(index: number): Uint8Array<ArrayBuffer> {
     let view = this.#views[index];
     if (!view) {
-      const memory = this.segments[index] ??= takeSegment();
+      const memory = this.segments[index] ??= takeSegment(Math.min(SEGMENT, this.maxLength - index * SEGMENT));
       // A shared buffer in truth; typed as a plain one so that every API that accepts shared views can be called.
       view = this.#views[index] = new Uint8Array(memory.buffer as ArrayBuffer);
     }
