@@ -352,14 +352,8 @@ export { type Forecast, forecast } from "./core/forecast.ts";
 export { type SavedFile, type SaveJobOptions, saveToFile } from "./core/save_job.ts";
 export { type RestoredFile, restoreFromFile, type RestoreJobOptions } from "./core/restore_job.ts";
 export { readStreamHead, type StreamHead } from "./containers/stream_head.ts";
-export {
-  type ComparedMachines,
-  compareMachines,
-  type DifferingPages,
-  type Paired,
-  pairMachines,
-  type PairOptions,
-} from "./core/pair_job.ts";
+export { type ComparedMachines, compareMachines, type DifferingPages } from "./core/compare_machines.ts";
+export { type Paired, pairMachines, type PairOptions } from "./core/pair_job.ts";
 export type { Capture, CapturedChannel, CapturedKind } from "./core/capture.ts";
 export { record as recordMigration, type RecordOptions } from "./core/recorder.ts";
 export { replay as replayMigration, type Replayed, type ReplayOptions } from "./core/replay.ts";

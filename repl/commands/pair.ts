@@ -61,12 +61,15 @@ export const pairCommand: CommandModule = (root, context) => {
     });
 };
 
-function pairText({ info, compared, memory, devices, runState }: Paired): string {
+function pairText({ info, compared, memory, clocks, devices, runState }: Paired): string {
   const { transferred = 0 } = info.ram ?? {};
   return [
     `migrated in ${info["total-time"]} ms, ${bytesText(transferred)} sent, stopped for ${info.downtime} ms`,
     ...memory.map(({ address, pages }) =>
       `memory differs at 0x${address.toString(16)}: ${pages} page${pages > 1 ? "s" : ""}`
+    ),
+    ...clocks.map(({ address }) =>
+      `in the page at 0x${address.toString(16)} only KVM's clock differs, as the host of each side writes its own`
     ),
     ...devices.flatMap(({ command, source, destination }) => [
       `${command} differs:`,
