@@ -147,6 +147,7 @@ export class AttachedIncoming extends FollowedRole implements IncomingRole {
   progress: { bytes: number; total: number | undefined } = { bytes: 0, total: undefined };
   addresses: readonly MigrateAddress[] = [];
   fromFile = false;
+  readonly waiting = false;
 
   get listening(): boolean {
     return this.addresses.length > 0;
@@ -167,8 +168,6 @@ export class AttachedIncoming extends FollowedRole implements IncomingRole {
   }
 
   stop(): void {}
-
-  prepare(): void {}
 
   /** What `query-migrate` answered. */
   take(info: MigrationInfo): void {

@@ -58,8 +58,6 @@ export interface LoadRequest {
   readonly channels?: readonly Channel[];
   /** Threads for them that were started ahead; closed by the caller. */
   readonly threads?: { take(): Worker | undefined };
-  /** As `threads`, for a load from a file. */
-  readonly lanes?: { take(): Worker | undefined };
   /** Is the capability on here? Compared with what the stream says. */
   readonly capability: (name: string) => boolean;
   /** Value of a parameter, by QMP name. */

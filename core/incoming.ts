@@ -11,7 +11,6 @@
 import { CommandError, StreamError } from "../stream/errors.ts";
 import type { Monitor } from "./command.ts";
 import { acceptOpened, closeChannels, furtherChannels, missingTls } from "./further_channels.ts";
-import { Lane } from "./lane.ts";
 import { loadGuest } from "./load.ts";
 import { AcceptError, acceptMultifd } from "./multifd_accept.ts";
 import { threadsAhead } from "./multifd_receiver.ts";
@@ -33,8 +32,6 @@ export class Incoming {
   #further: readonly Channel[] = [];
   /** Started while nobody has connected. */
   #threads?: WorkerStock;
-  /** For a load from a file; started while settings are made. */
-  #lanes?: WorkerStock;
   readonly #abort = new AbortController();
   #settled: Promise<void> = Promise.resolve();
   /** The whole story of a failure in one line, more than `error-desc` tells. */
@@ -65,6 +62,11 @@ export class Incoming {
   /** What comes is in a file: QEMU reads it in one go, and hears no command before its end. */
   get fromFile(): boolean {
     return this.#fromFile;
+  }
+
+  /** A load may begin at any time, and has not. */
+  get waiting(): boolean {
+    return !this.#begun && this.#session.runState === "inmigrate";
   }
 
   /** A load is expected or under way. */
@@ -101,16 +103,6 @@ export class Incoming {
     this.#settled = this.#receive(listener, extra.count, exitOnError);
   }
 
-  /** Settings of a destination were made: a load is near, and what takes time to start is started. */
-  prepare(): void {
-    const session = this.#session;
-    if (this.#begun || session.runState !== "inmigrate") return;
-    const count = session.on("mapped-ram") && session.on("multifd") ? Number(session.parameter("multifd-channels")) : 1;
-    if (this.#lanes?.waiting && this.#lanes.count === count) return;
-    this.#lanes?.close();
-    this.#lanes = Lane.stock(count);
-  }
-
   /** `migrate_recover`: needs a paused postcopy, which cannot come about here. */
   recover(): never {
     throw new CommandError("Migrate recover can only be run when postcopy is paused.");
@@ -121,7 +113,6 @@ export class Incoming {
     this.#abort.abort();
     for (const channel of [this.#channel, ...this.#further]) channel?.abort();
     this.#threads?.close();
-    this.#lanes?.close();
     this.#listener?.close();
   }
 
@@ -168,7 +159,6 @@ export class Incoming {
       channel,
       channels: this.#further,
       threads: this.#threads,
-      lanes: this.#lanes,
       capability: (name) => session.on(name),
       parameter: (name) => session.parameter(name),
       tables: session.registry.tables,
@@ -204,7 +194,6 @@ export class Incoming {
 
   async #close(listener: Listener): Promise<void> {
     this.#threads?.close();
-    this.#lanes?.close();
     try {
       listener.close();
       await closeChannels(this.#further);

@@ -4,9 +4,9 @@
  */
 import { type RamBlock, SEGMENT } from "../guest/memory.ts";
 import { addressOf } from "../threads/machine_address.ts";
+import { startWorker } from "../threads/workers_ahead.ts";
 import { adviseLargePages } from "./large_pages.ts";
 import type { HelpJob, ReadDone, ReadJob, TouchJob } from "./lane_worker.ts";
-import { WorkerStock } from "./worker_stock.ts";
 
 /** Bytes below which a second thread is not worth its start. */
 export const WORTHWHILE = 64 << 20;
@@ -15,9 +15,8 @@ const AHEAD = 64 << 20;
 /** Bytes of one request to touch. */
 const STRIDE = 8 << 20;
 
-const LANE_WORKER = new URL("./lane_worker.ts", import.meta.url);
-/** Milliseconds lanes started ahead wait for a load. */
-const IDLE_MS = 10_000;
+/** Module of the Worker. */
+export const LANE_WORKER = new URL("./lane_worker.ts", import.meta.url);
 
 /** One Worker. */
 export class Lane {
@@ -33,18 +32,10 @@ export class Lane {
     };
   }
 
-  /** Start Workers for `count` lanes ahead. */
-  static stock(count: number): WorkerStock {
-    return new WorkerStock(LANE_WORKER, count, IDLE_MS);
-  }
-
-  /**
-   * Start one, or undefined where that is not allowed.
-   * @param stock where one may be waiting
-   */
-  static start(stock?: { take(): Worker | undefined }): Lane | undefined {
+  /** Start one, or undefined where that is not allowed. */
+  static start(): Lane | undefined {
     try {
-      return new Lane(stock?.take() ?? new Worker(LANE_WORKER, { type: "module" }));
+      return new Lane(startWorker(LANE_WORKER));
     } catch {
       return undefined;
     }

@@ -203,8 +203,8 @@ export class RamLoad {
     if (type === "start" || type === "full") {
       const blocks = this.#open();
       if (!this.#mapped.length) return this.#touchAhead();
-      const { channel, channels, lanes, signal, progress } = this.#owner.request;
-      return readMappedPages({ channel, channels, lanes, areas: this.#mapped, blocks, signal, progress });
+      const { channel, channels, signal, progress } = this.#owner.request;
+      return readMappedPages({ channel, channels, areas: this.#mapped, blocks, signal, progress });
     }
     if (type === "end" && this.#pages === 0 && !this.#mapped.length && this.#entries.length && !this.#multifd) {
       const shared = this.#owner.decoder.ram.framing.ignoreShared;
@@ -222,7 +222,7 @@ export class RamLoad {
     const total = this.#entries.reduce((sum, entry) => sum + entry.usedLength, 0);
     const threads = this.#packets && this.#owner.request.channels!.every(({ lendSocket }) => lendSocket);
     if (total < WORTHWHILE || this.#ahead || threads) return;
-    const lane = Lane.start(this.#owner.request.lanes);
+    const lane = Lane.start();
     this.#ahead = new TouchAhead(lane);
     const { channel } = this.#owner.request;
     if (channel.file && channel.readAt && !this.#packets) this.#scatter = ScatterRead.open(channel.file.path, lane);

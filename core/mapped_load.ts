@@ -9,7 +9,6 @@ import { type RamBlock, SEGMENT, SLOT } from "../guest/memory.ts";
 import { TransportError } from "../stream/errors.ts";
 import { nextBit } from "../stream/mapped_ram.ts";
 import type { RamBlockEntry } from "../stream/records.ts";
-import type { LoadRequest } from "./dataplane.ts";
 import { Lane, WORTHWHILE } from "./lane.ts";
 import { adviseLargePages } from "./large_pages.ts";
 import { type ReadDone, type ReadJob, takeRuns } from "./lane_worker.ts";
@@ -28,8 +27,6 @@ export interface MappedLoad {
   readonly channel: Channel;
   /** With multifd: further channels on the same file, which read the pages instead. */
   readonly channels?: readonly Channel[];
-  /** Lanes that were started ahead. */
-  readonly lanes?: LoadRequest["lanes"];
   readonly areas: readonly MappedArea[];
   /** Index as in the block list. */
   readonly blocks: readonly RamBlock[];
@@ -139,7 +136,7 @@ type Job = Pick<ReadJob, "memories" | "runs" | "cursor">;
 /** Read with this thread, and with a second one where that is worth its start. */
 async function readHere(job: Job, bytes: number, load: MappedLoad): Promise<ReadDone> {
   const { channel } = load;
-  const lane = channel.file && bytes >= WORTHWHILE ? Lane.start(load.lanes) : undefined;
+  const lane = channel.file && bytes >= WORTHWHILE ? Lane.start() : undefined;
   try {
     const beside = lane?.read({ path: channel.file!.path, ...job });
     const own = await readOn(channel, job, load);
@@ -156,7 +153,7 @@ async function readThrough(channels: readonly Channel[], job: Job, load: MappedL
   try {
     const reading: Promise<ReadDone>[] = [];
     for (const [id, { file }] of channels.entries()) {
-      const lane = file && Lane.start(load.lanes);
+      const lane = file && Lane.start();
       if (!lane) break;
       lanes.push(lane);
       reading.push(lane.read({ ...file, ...job }).then((done) => ({ ...done, channel: id })));

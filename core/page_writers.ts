@@ -14,10 +14,13 @@
  * @module
  */
 import { TransportError } from "../stream/errors.ts";
+import { startWorker } from "../threads/workers_ahead.ts";
 import { type PageJob, writePages } from "./page_job.ts";
 import type { ChannelCounters } from "./plugin.ts";
 import type { Channel } from "./transport.ts";
 
+/** Module of the Worker. */
+export const PAGE_WRITER = new URL("./page_writer_worker.ts", import.meta.url);
 /** Indices into the control words. */
 export const STATE = 0, PROGRESS = 1, QUEUES = 2;
 /** Words of a channel: published, finished, open. */
@@ -156,7 +159,7 @@ export class PageWriters {
   }
 
   #startWorker(id: number, path: string, flags: number): Lane {
-    const worker = new Worker(new URL("./page_writer_worker.ts", import.meta.url), { type: "module" });
+    const worker = startWorker(PAGE_WRITER);
     const closed = Promise.withResolvers<void>();
     worker.onmessage = ({ data }: MessageEvent<PageWriterWord>) => {
       if (data.kind === "closed") closed.resolve();

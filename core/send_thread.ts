@@ -19,11 +19,14 @@ import {
   multifdPagesPerPacket,
 } from "../stream/multifd.ts";
 import { addressOf } from "../threads/machine_address.ts";
+import { startWorker } from "../threads/workers_ahead.ts";
 import { canBring } from "./multifd_bring.ts";
 import type { ChannelCounters } from "./plugin.ts";
 import { type SendLane, type SendSource, syncPacket } from "./send_lane.ts";
 import type { Channel } from "./transport.ts";
 
+/** Module of the Worker. */
+export const SEND_WORKER = new URL("./send_worker.ts", import.meta.url);
 /** Packets a channel may have waiting. */
 export const DEPTH = 4;
 /** Indices into the control words. */
@@ -124,7 +127,7 @@ export class ThreadSendLane implements SendLane {
     const loan = channel.lendSocket();
     if (!loan) return undefined;
     try {
-      const worker = new Worker(new URL("./send_worker.ts", import.meta.url), { type: "module" });
+      const worker = startWorker(SEND_WORKER);
       const lane = new ThreadSendLane(worker, channel, source, loan.done, ended);
       worker.postMessage(
         {

@@ -7,12 +7,14 @@
 import type { Guest, RunState } from "../guest/guest.ts";
 import { CommandError } from "../stream/errors.ts";
 import type { LineMemory } from "./arguments.ts";
+import { endWaiting } from "../threads/workers_ahead.ts";
 import { type CapabilityChange, CapabilitySet } from "./capabilities.ts";
 import type { Monitor } from "./command.ts";
 import { DirtyRate } from "./dirty_rate.ts";
 import { EventStream } from "./events.ts";
 import { FdTable } from "./fds.ts";
 import { type AppliedGlobals, machineDefaults, type MigrationGlobals, readGlobals } from "./globals.ts";
+import { startHands } from "./hands.ts";
 import { Incoming } from "./incoming.ts";
 import { type MigrationInfo, migrationInfo } from "./migration_info.ts";
 import { Outgoing } from "./outgoing.ts";
@@ -192,13 +194,13 @@ export class Session {
   setCapabilities(changes: readonly CapabilityChange[], monitor?: Monitor): void {
     if (this.outgoing.running) throw new CommandError("There's a migration process in progress");
     this.#capabilities.apply(changes, this.surroundings(), (text) => monitor ? monitor.warn(text) : this.warn(text));
-    this.incoming.prepare();
+    startHands(this);
   }
 
   /** `migrate-set-parameters`, types already checked. @throws {CommandError} with QEMU's text; nothing is changed then */
   setParameters(changes: Readonly<Record<string, unknown>>): void {
     this.#parameters.apply(changes, (name) => this.on(name));
-    this.incoming.prepare();
+    startHands(this);
   }
 
   /** Take over merged declarations with more in them; what is set stays set. */
@@ -321,6 +323,7 @@ export class Session {
     if (this.outgoing.running) this.outgoing.cancel();
     await this.outgoing.settled;
     await this.incoming.settled;
+    endWaiting();
     this.fds.close();
     this.events.close();
     this.#guest.memory.release();
