@@ -13,7 +13,7 @@ import process from "node:process";
 import { parseSize } from "../guest/size.ts";
 import { qemuAvailable, qemuVersion } from "../tests/qemu/available.ts";
 import { launchQemu, type Qemu } from "../tests/qemu/qemu.ts";
-import { median, runProcess, untilPrompt } from "./measure.ts";
+import { median, runProcess, untilPrompt, warmMemory } from "./measure.ts";
 import { describeMachine, formatTable, type Row } from "./table.ts";
 
 const FORMATS: readonly (readonly [what: string, capabilities: readonly string[]])[] = [
@@ -124,6 +124,7 @@ async function only(vm: Qemu, names: readonly string[]): Promise<void> {
  * comes first after that pays for it.
  */
 function warmUp(): void {
+  warmMemory(dataMiB * 2.5 * 2 ** 20);
   const chunk = new Uint8Array(1 << 20);
   const path = `${directory}/warm`;
   const file = Deno.openSync(path, { write: true, create: true, truncate: true });

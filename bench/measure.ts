@@ -74,3 +74,23 @@ export async function untilPrompt(command: string, text: string): Promise<number
   if (ms === undefined) throw new Error(`${command} ended before it printed "${text}": ${seen}`);
   return ms;
 }
+
+const PROT_READ_WRITE = 3, MAP_PRIVATE_ANONYMOUS = 0x22;
+const MADV_HUGEPAGE = 14, MADV_POPULATE_WRITE = 23;
+
+/**
+ * Use and give back so many bytes of memory, in large pages: the host of a virtual machine takes freed memory back within
+ * seconds, and whoever comes first after that pays for it.
+ */
+export function warmMemory(bytes: number): void {
+  const { symbols: libc } = Deno.dlopen("libc.so.6", {
+    mmap: { parameters: ["usize", "usize", "i32", "i32", "i32", "i64"], result: "usize" },
+    madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
+    munmap: { parameters: ["usize", "usize"], result: "i32" },
+  });
+  const length = BigInt(bytes);
+  const address = libc.mmap(0n, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, -1, 0n);
+  libc.madvise(address, length, MADV_HUGEPAGE);
+  libc.madvise(address, length, MADV_POPULATE_WRITE);
+  libc.munmap(address, length);
+}

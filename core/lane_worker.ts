@@ -33,14 +33,15 @@ export interface HelpJob {
 
 /**
  * Read runs of a file. `runs` holds 4 numbers each: index into `memories`, byte offset there, bytes, position in the file.
- * `cursor[0]` is the next run nobody has taken, `cursor[1]` counts those who take.
+ * `cursor[0]` is the next run nobody has taken, `cursor[1]` counts those who take. Where the caller may use FFI, memories are
+ * known by their addresses alone.
  */
 export interface ReadJob {
   readonly kind: "read";
   readonly path: string;
   /** Of open(2); left out: O_RDONLY. */
   readonly flags?: number;
-  readonly memories: readonly WebAssembly.Memory[];
+  readonly memories: readonly (WebAssembly.Memory | number)[];
   readonly runs: SharedArrayBuffer;
   readonly cursor: SharedArrayBuffer;
 }
@@ -63,20 +64,19 @@ interface WorkerScope {
 }
 
 /**
- * Take runs until there are none left.
- * @param read reads all of a view from a position of the file, and says how many bytes it got
- * @param pause called between runs; true stops
+ * Take runs until there are none left. Yields the position behind each.
+ * @param read reads `length` bytes from a position of the file to byte `at` of a memory, and says how many it got
  */
 export function* takeRuns(
-  job: Pick<ReadJob, "runs" | "cursor"> & { readonly views: readonly Uint8Array[] },
-  read: (view: Uint8Array, position: number) => number,
+  job: Pick<ReadJob, "runs" | "cursor">,
+  read: (memory: number, at: number, length: number, position: number) => number,
 ): Generator<number, ReadDone> {
   const runs = new Float64Array(job.runs);
   const cursor = new Int32Array(job.cursor);
   const count = runs.length / 4;
   for (let run = Atomics.add(cursor, 0, 1); run < count; run = Atomics.add(cursor, 0, 1)) {
     const at = runs[run * 4 + 1], length = runs[run * 4 + 2], position = runs[run * 4 + 3];
-    const got = read(job.views[runs[run * 4]].subarray(at, at + length), position);
+    const got = read(runs[run * 4], at, length, position);
     if (got < length) {
       Atomics.store(cursor, 0, count);
       return { run, got };
@@ -99,22 +99,41 @@ function help({ path, job }: HelpJob): void {
   while (!pieces.next().done);
 }
 
+/** Reads into memories: by their addresses where these are given. */
+function reader(fd: number, memories: ReadJob["memories"]): Parameters<typeof takeRuns>[1] {
+  const views = memories.map((memory) => typeof memory === "number" ? null : new Uint8Array(memory.buffer));
+  const some = views.includes(null) ? preadTo(fd) : undefined;
+  return (memory, at, length, position) => {
+    const view = views[memory];
+    for (let done = 0;;) {
+      const got = view
+        ? fs.readSync(fd, view, at + done, length - done, position + done)
+        : some!(memories[memory] as number + at + done, length - done, position + done);
+      if (got <= 0) return done;
+      done += got;
+      if (done === length) return done;
+    }
+  };
+}
+
+/** pread(2) to an address. An error is met again by readSync, which knows its name. */
+function preadTo(fd: number): (address: number, length: number, position: number) => number {
+  const { symbols } = Deno.dlopen("libc.so.6", {
+    pread: { parameters: ["i32", "usize", "usize", "i64"], result: "isize" },
+  });
+  return (address, length, position) => {
+    const got = Number(symbols.pread(fd, BigInt(address), BigInt(length), BigInt(position)));
+    return got < 0 ? fs.readSync(fd, new Uint8Array(1), 0, 1, position) && 0 : got;
+  };
+}
+
 function read(job: ReadJob): ReadDone {
   let fd: number | undefined;
   try {
     const opened = fd = fs.openSync(job.path, job.flags ?? fs.constants.O_RDONLY);
     Atomics.add(new Int32Array(job.cursor), 1, 1);
     try {
-      const views = job.memories.map((memory) => new Uint8Array(memory.buffer));
-      const runs = takeRuns({ ...job, views }, (view, position) => {
-        let done = 0;
-        while (done < view.length) {
-          const got = fs.readSync(opened, view, done, view.length - done, position + done);
-          if (got <= 0) break;
-          done += got;
-        }
-        return done;
-      });
+      const runs = takeRuns(job, reader(opened, job.memories));
       for (;;) {
         const step = runs.next();
         if (step.done) return step.value;

@@ -9,9 +9,11 @@ import { type RamBlock, SEGMENT, SLOT } from "../guest/memory.ts";
 import { TransportError } from "../stream/errors.ts";
 import { nextBit } from "../stream/mapped_ram.ts";
 import type { RamBlockEntry } from "../stream/records.ts";
+import { addressOf } from "../threads/machine_address.ts";
 import { Lane, WORTHWHILE } from "./lane.ts";
 import { adviseLargePages } from "./large_pages.ts";
 import { type ReadDone, type ReadJob, takeRuns } from "./lane_worker.ts";
+import { canPassDescriptors } from "./scm_rights.ts";
 import type { Channel } from "./transport.ts";
 
 /** What the block list said about one block. */
@@ -131,14 +133,26 @@ export async function readMappedPages(load: MappedLoad): Promise<void> {
   if (done.error) throw new TransportError(`Unable to read from ${noun}: ${done.error}`);
 }
 
-type Job = Pick<ReadJob, "memories" | "runs" | "cursor">;
+interface Job extends Pick<ReadJob, "runs" | "cursor"> {
+  readonly memories: readonly WebAssembly.Memory[];
+}
+
+/** What a Worker is told: addresses of memories that are held here, where it can use them. */
+function posted({ memories, runs, cursor }: Job): Pick<ReadJob, "memories" | "runs" | "cursor"> {
+  const byAddress = canPassDescriptors();
+  return {
+    memories: byAddress ? memories.map(({ buffer }) => addressOf(new Uint8Array(buffer as ArrayBuffer))) : memories,
+    runs,
+    cursor,
+  };
+}
 
 /** Read with this thread, and with a second one where that is worth its start. */
 async function readHere(job: Job, bytes: number, load: MappedLoad): Promise<ReadDone> {
   const { channel } = load;
   const lane = channel.file && bytes >= WORTHWHILE ? Lane.start() : undefined;
   try {
-    const beside = lane?.read({ path: channel.file!.path, ...job });
+    const beside = lane?.read({ path: channel.file!.path, ...posted(job) });
     const own = await readOn(channel, job, load);
     const other = isFault(own) ? undefined : await beside;
     return other && !other.refused ? other : own;
@@ -156,7 +170,7 @@ async function readThrough(channels: readonly Channel[], job: Job, load: MappedL
       const lane = file && Lane.start();
       if (!lane) break;
       lanes.push(lane);
-      reading.push(lane.read({ ...file, ...job }).then((done) => ({ ...done, channel: id })));
+      reading.push(lane.read({ ...file, ...posted(job) }).then((done) => ({ ...done, channel: id })));
     }
     const begun = new Int32Array(job.cursor);
     const own = await readOn(channels[0], job, load, () => Atomics.load(begun, 1) < lanes.length);
@@ -185,7 +199,9 @@ async function readOn(
   wanted: () => boolean = () => true,
 ): Promise<ReadDone> {
   const views = job.memories.map((memory) => new Uint8Array(memory.buffer));
-  const own = takeRuns({ ...job, views }, (view, position) => channel.readAt!(view, position));
+  const own = takeRuns(job, (memory, at, length, position) => {
+    return channel.readAt!(views[memory].subarray(at, at + length), position);
+  });
   let last = performance.now();
   for (;;) {
     if (!wanted()) return {};
