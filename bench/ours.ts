@@ -1,9 +1,11 @@
 /**
  * Our side of the measurement, in a process of its own.
  *
- *     ours.ts save RAM CONTENT     a workbench on a model guest; each line of stdin is `URI CAPABILITY...`, each line of
+ *     ours.ts save RAM CONTENT     a workbench on a model guest; each line of stdin is `URI SETTING...`, each line of
  *                                  stdout the milliseconds of that migration
- *     ours.ts load URI CAPABILITY...   a workbench that takes what comes, once; prints the milliseconds
+ *     ours.ts load URI SETTING...  a workbench that takes what comes, once; prints the milliseconds
+ *
+ * A setting is a capability that is on, or `direct-io=on`, `multifd-channels=4`.
  *
  * @module
  */
@@ -13,10 +15,13 @@ import { type CapabilityName, Workbench } from "../mod.ts";
 
 const SWITCHED = ["mapped-ram", "multifd"] as const;
 
-async function prepare(bench: Workbench, capabilities: readonly string[]): Promise<void> {
-  const on = (name: CapabilityName) => capabilities.includes(name);
-  await bench.setCapabilities(Object.fromEntries(SWITCHED.map((name) => [name, on(name)])));
+async function prepare(bench: Workbench, settings: readonly string[]): Promise<void> {
+  const on = (name: CapabilityName) => settings.includes(name);
   await bench.setParameter("max-bandwidth", 0);
+  await bench.setParameter("direct-io", settings.includes("direct-io=on"));
+  const channels = settings.find((setting) => setting.startsWith("multifd-channels="))?.split("=")[1];
+  await bench.setParameter("multifd-channels", Number(channels ?? 2));
+  await bench.setCapabilities(Object.fromEntries(SWITCHED.map((name) => [name, on(name)])));
 }
 
 async function save(ram: string, content: string): Promise<void> {
