@@ -23,7 +23,13 @@ const SYMBOLS = {
   __errno_location: { parameters: [], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-type Libc = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
+/** As it is called: addresses of 47 bits are numbers, for which the types know BigInt alone. */
+interface Libc {
+  recv(fd: number, address: number, length: number, flags: number): number;
+  memset(address: number, byte: number, length: number): void;
+  memcpy(to: number, from: number, length: number): void;
+  __errno_location(): Deno.PointerValue;
+}
 type Start = Extract<PacketOrder, { kind: "start" }>;
 
 interface Scope {
@@ -172,7 +178,7 @@ async function start(order: Start): Promise<void> {
 async function prepare(order: Start): Promise<PacketReader | undefined> {
   const { id, pageSize } = order;
   try {
-    const made = port = new SocketPort(Deno.dlopen("libc.so.6", SYMBOLS).symbols, order);
+    const made = port = new SocketPort(Deno.dlopen("libc.so.6", SYMBOLS).symbols as unknown as Libc, order);
     const usedLength = (idstr: string) => made.blocks.get(idstr)?.usedLength;
     const codec = order.codec && await bringCodec(order.codec);
     return new PacketReader({ id, pageSize, usedLength, codec, unpacked: unpackedMemory(pageSize) }, made);

@@ -35,6 +35,13 @@ const SYMBOLS = {
   __errno_location: { parameters: [], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
+/** As it is called: addresses of 47 bits are numbers, for which the types know BigInt alone. */
+interface Libc {
+  sendmsg(fd: number, header: number, flags: number): number;
+  memcpy(to: number, from: number, length: number): void;
+  __errno_location(): Deno.PointerValue;
+}
+
 interface Scope {
   onmessage: ((event: MessageEvent<SendStart>) => void) | null;
   postMessage(word: SendWord): void;
@@ -44,7 +51,7 @@ const scope = globalThis as unknown as Scope;
 
 /** Sends pieces of memory. */
 class Sender {
-  readonly libc = Deno.dlopen("libc.so.6", SYMBOLS).symbols;
+  readonly libc = Deno.dlopen("libc.so.6", SYMBOLS).symbols as unknown as Libc;
   readonly #fd: number;
   readonly #header = new Uint32Array(MSGHDR_BYTES / 4);
   readonly #headerAt: number;
