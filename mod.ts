@@ -17,7 +17,6 @@ import { type Image, openImage as openWith, type OpenImageOptions } from "./cont
 import { encodeLibvirtFront } from "./containers/libvirt_writer.ts";
 import { readStreamHead } from "./containers/stream_head.ts";
 import { domainXml } from "./core/libvirt_domain.ts";
-import type { Plugin } from "./core/plugin.ts";
 import { importPlugin } from "./core/plugin_module.ts";
 import { type RestoredFile, restoreFromFile, type RestoreJobOptions } from "./core/restore_job.ts";
 import { type SavedFile, type SaveJobOptions, saveToFile } from "./core/save_job.ts";
@@ -36,23 +35,10 @@ import { verifyImage as verifyWith, type VerifyOptions, type VerifyReport } from
 import { whyFailed as whyWith, type WhyOptions, type WhyReport } from "./reports/why.ts";
 import type { Transport } from "./core/transport.ts";
 import { AssembledWorkbench } from "./core/workbench.ts";
+export { DEFAULT_PLUGINS } from "./wiring.ts";
 export { bufferBytes, dropBuffer, setBuffer } from "./transports/buffer.ts";
 import type { Assembly, WorkbenchOptions } from "./core/workbench_options.ts";
-import { backgroundSnapshot } from "./plugins/background_snapshot.ts";
-import { directIo } from "./plugins/direct_io.ts";
-import { dirtyLimit } from "./plugins/dirty_limit.ts";
-import { ignoreShared } from "./plugins/ignore_shared.ts";
-import { mappedRam } from "./plugins/mapped_ram.ts";
-import { multifd } from "./plugins/multifd.ts";
-import { multifdChannels } from "./plugins/multifd_channels.ts";
-import { multifdZlib } from "./plugins/multifd_zlib.ts";
-import { multifdZstd } from "./plugins/multifd_zstd.ts";
-import { postcopyPreempt } from "./plugins/postcopy_preempt.ts";
-import { postcopyRam } from "./plugins/postcopy_ram.ts";
-import { switchoverAck } from "./plugins/switchover_ack.ts";
-import { xbzrle } from "./plugins/xbzrle.ts";
-import { zeroCopySend } from "./plugins/zero_copy_send.ts";
-import { zeroPageDetection } from "./plugins/zero_page_detection.ts";
+import { DEFAULT_PLUGINS } from "./wiring.ts";
 import { bufferTransport } from "./transports/buffer.ts";
 import { execTransport } from "./transports/exec.ts";
 import { fdTransport } from "./transports/fd.ts";
@@ -62,25 +48,6 @@ import { tcpTransport } from "./transports/tcp.ts";
 import { unixTransport } from "./transports/unix.ts";
 import { vsockTransport } from "./transports/vsock.ts";
 import { CommandError } from "./stream/errors.ts";
-
-/** Plugins every workbench has. */
-export const DEFAULT_PLUGINS: readonly Plugin[] = Object.freeze([
-  xbzrle,
-  postcopyRam,
-  multifd,
-  multifdZlib,
-  multifdZstd,
-  multifdChannels,
-  ignoreShared,
-  backgroundSnapshot,
-  zeroCopySend,
-  postcopyPreempt,
-  switchoverAck,
-  dirtyLimit,
-  mappedRam,
-  zeroPageDetection,
-  directIo,
-]);
 
 /** Transports every workbench has. */
 export const DEFAULT_TRANSPORTS: readonly Transport[] = Object.freeze([

@@ -30,8 +30,8 @@ import type { Tables } from "../stream/tables.ts";
 import type { VmDescription } from "../stream/vmdesc.ts";
 import type { FurtherChannels, PagePlaces } from "./further_channels.ts";
 import { HEAD } from "../threads/record_row.ts";
-import { RowCounter } from "../threads/row_counter.ts";
 import { DeltaList, PageIndex } from "./page_index.ts";
+import { RowCounter } from "./row_counter.ts";
 
 /** Most PART sections, other sections and warnings that are listed; more are counted. */
 const PART_LIMIT = 1 << 18;
@@ -208,8 +208,6 @@ class Pass {
     } catch (error) {
       if (!(error instanceof StreamError) || this.#version === 0) throw error;
       this.#fault = error;
-    } finally {
-      this.#rows?.close();
     }
     this.#close(this.#end);
     if (!this.#fault) await this.#finishChannels();

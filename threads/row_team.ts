@@ -20,8 +20,8 @@ export interface RowJob {
   /** Pieces of {@link PIECE_PAGES}, the last may be shorter. */
   readonly pages: number;
   readonly pageSize: number;
-  /** Address where the first page goes; undefined: only the heads are wanted. */
-  readonly at?: number;
+  /** Address where the first page goes. */
+  readonly at: number;
   /** Of the first page, in its block. */
   readonly offset: number;
   /** Of the first head, in the file. */
@@ -50,9 +50,7 @@ export function* takePieces(job: RowJob, row: RecordRow): Generator<number> {
       const pages = Math.min(PIECE_PAGES, job.pages - first);
       const skip = first * job.pageSize;
       const position = job.position + first * (HEAD + job.pageSize);
-      const good = job.at === undefined
-        ? row.count(job.offset + skip, pages, job.pageSize, position)
-        : row.read(job.at + skip, job.offset + skip, pages, job.pageSize, position);
+      const good = row.read(job.at + skip, job.offset + skip, pages, job.pageSize, position);
       Atomics.store(state, RESULTS + piece, good + 1);
       if (good < pages) return void Atomics.store(state, NEXT, pieces);
       yield position;

@@ -14,6 +14,7 @@ export async function sizeOf(text: string | undefined): Promise<number | undefin
 
 /** Modules of plugins. @throws {CommandError} in one line that names the module */
 export async function pluginsOf(specifiers: readonly string[] = []): Promise<Plugin[]> {
+  if (specifiers.length === 0) return [];
   const [{ DEFAULT_ASSEMBLY }, { pluginFault }] = await Promise.all([
     import("../mod.ts"),
     import("../core/plugin_module.ts"),
@@ -30,6 +31,6 @@ export async function pluginsOf(specifiers: readonly string[] = []): Promise<Plu
 
 /** Codecs of the default plugins and of those named. @throws {CommandError} two plugins own one code */
 export async function tablesWith(specifiers: readonly string[] = []): Promise<Tables> {
-  const { combine, DEFAULT_PLUGINS } = await import("../mod.ts");
+  const [{ combine }, { DEFAULT_PLUGINS }] = await Promise.all([import("../core/registry.ts"), import("../wiring.ts")]);
   return combine([...DEFAULT_PLUGINS, ...await pluginsOf(specifiers)]).tables;
 }
