@@ -67,7 +67,7 @@ function blockLine(difference: BlockDifference): string {
   const kinds = [[filled, "filled"], [emptied, "emptied"], [rewritten, "rewritten"]]
     .filter(([count]) => count !== 0).map(([count, word]) => `${count} ${word}`).join(", ");
   const where = someRanges(ranges, unlistedRanges, difference.pageBytes);
-  const changed = `${changedPages} pages differ (${kinds}): ${where}`;
+  const changed = `${changedPages} ${changedPages === 1 ? "page differs" : "pages differ"} (${kinds}): ${where}`;
   return `RAM block ${id}  ${[length, changed, ...only].filter(Boolean).join(", ")}`;
 }
 

@@ -71,7 +71,7 @@ Deno.test("diffImages() names pages, registers and ranges that differ between a 
   const [block] = report.ram;
   assert.deepEqual([block.block, block.changedPages, block.ranges], ["memory", 1, [[page, 1]]]);
   assert.equal(block.onlyA ?? block.onlyB, undefined);
-  assert.match(diffText(report), /^cpu 1\n {2}rip {2}"0x[0-9a-f]+" \| "0x1234"\nRAM block memory {2}1 pages differ/);
+  assert.match(diffText(report), /^cpu 1\n {2}rip {2}"0x[0-9a-f]+" \| "0x1234"\nRAM block memory {2}1 page differs/);
   assert((await diff(image, changed, { ignore: ["cpu", "ram:memory"] })).equal);
   assert((await diff(image, changed, { ignore: ["cpu:rip"], withoutRam: true })).equal);
 });
@@ -104,7 +104,7 @@ Deno.test("diffImages() tells memory that only one of two cores has, and notes n
   ]);
   assert.match(
     diffText(report),
-    /memory {2}1 pages differ \(1 rewritten\): 0x0, 0x4000 only in the first, 0x9000 only in the second\n$/,
+    /memory {2}1 page differs \(1 rewritten\): 0x0, 0x4000 only in the first, 0x9000 only in the second\n$/,
   );
 });
 

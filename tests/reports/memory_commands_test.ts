@@ -19,7 +19,7 @@ Deno.test("diff compares a saved guest with its ELF core and with a raw block of
   file.close();
   const changed = await run("diff", saved, raw);
   assert.equal(changed.status, 1);
-  assert.match(changed.stdout, /^RAM block pc\.ram {2}1 pages differ \(1 \w+\): 0x5000\n$/);
+  assert.match(changed.stdout, /^RAM block pc\.ram {2}1 page differs \(1 \w+\): 0x5000\n$/);
 });
 
 Deno.test("diff says of a file that is nothing known, and has the size of nothing, that it is no stream", async () => {
