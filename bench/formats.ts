@@ -43,10 +43,15 @@ const FORMATS: readonly (readonly [name: string, settings: Settings])[] = [
   ["mapped-ram, direct-io, 4 channels", mapped(4, true)],
 ];
 
-/** Every format, of both guests, in both places; each table is told when it is there. */
-export async function formatTables(bench: Bench, told: (table: FormatTable) => void): Promise<FormatTable[]> {
+/** Every format of guests out of "idle" and "dirty", in places out of "memory" and "disk"; each table is told when it is there. */
+export async function formatTables(
+  bench: Bench,
+  { guests, places }: { readonly guests: readonly string[]; readonly places: readonly string[] },
+  told: (table: FormatTable) => void,
+): Promise<FormatTable[]> {
   const tables: FormatTable[] = [];
   for (const guest of ["idle", "dirty"] as const) {
+    if (!guests.includes(guest)) continue;
     const one = guest === "idle" ? { ...bench, data: "0" } : bench;
     await using source = new Source(one);
     await source.ready();
@@ -58,6 +63,7 @@ export async function formatTables(bench: Bench, told: (table: FormatTable) => v
       Deno.removeSync(first);
     }
     for (const place of guest === "idle" ? ["memory"] as const : ["memory", "disk"] as const) {
+      if (!places.includes(place)) continue;
       const directory = place === "memory" ? bench.directory : bench.disk;
       const turns = place === "disk" ? { ...one, runs: 2 } : one; // a disk takes its time
       const rows: FormatRow[] = [];

@@ -3,6 +3,7 @@
  *
  *     --ram 2G --data 1G   the guest, and how much of it is random      --runs 4   medians of so many, best even
  *     --directory DIR      files in memory, default /dev/shm            --disk DIR   files on a disk, default /tmp
+ *     --guests idle,dirty --places memory,disk      of the tables of formats
  *     --only PART,...      single, formats, sockets, record, reports    --out DIR   RESULTS.md and chart.svg go here
  *
  * With all parts and no `--out` the results go into bench/; with `--only` they are printed alone.
@@ -29,6 +30,8 @@ const { values: options } = parseArgs({
     disk: { type: "string", default: "/tmp" },
     only: { type: "string" },
     out: { type: "string" },
+    guests: { type: "string", default: "idle,dirty" },
+    places: { type: "string", default: "memory,disk" },
   },
 });
 
@@ -49,10 +52,14 @@ const { ram, data, runs, directory } = bench;
 const PARTS: Readonly<Record<string, () => Promise<string>>> = {
   single: async () => table("Single figures", await singleRows(bench)),
   formats: async () => {
-    const tables = await formatTables(bench, (one) => {
-      console.log(formatFormats(one)); // a long part: each table as it comes
-      if (one.guest === "dirty" && one.place === "memory") chosen = one;
-    });
+    const tables = await formatTables(
+      bench,
+      { guests: options.guests.split(","), places: options.places.split(",") },
+      (one) => {
+        console.log(formatFormats(one)); // a long part: each table as it comes
+        if (one.guest === "dirty" && one.place === "memory") chosen = one;
+      },
+    );
     return tables.map((one) =>
       `## Formats, ${one.guest} guest, files ${one.place === "memory" ? "in memory" : "on a disk"}\n\n${
         formatFormats(one)

@@ -12,7 +12,7 @@ import { parseArgs } from "node:util";
 import { parseSize } from "../guest/size.ts";
 import { Workbench } from "../mod.ts";
 import { launchQemu, type Qemu } from "../tests/qemu/qemu.ts";
-import { median } from "./measure.ts";
+import { median, warmMemory } from "./measure.ts";
 import { formatTable, type Row } from "./table.ts";
 
 /** What is measured. */
@@ -158,6 +158,7 @@ async function medians(
 
 /** Use and free as much memory as a run will need: the host of a virtual machine takes freed memory back within seconds. */
 function warmUp(path: string, bytes: number): void {
+  warmMemory(bytes * 2.5);
   const chunk = new Uint8Array(1 << 20);
   using file = Deno.openSync(path, { write: true, create: true, truncate: true });
   for (let done = 0; done < bytes * 5 / 4; done += chunk.length) file.writeSync(chunk);
