@@ -210,7 +210,7 @@ export type { ImageChannel } from "./containers/further_channels.ts";
 export type { LibvirtFormat, LibvirtSave } from "./containers/libvirt.ts";
 export type { Compression } from "./containers/magic.ts";
 export type { Qcow2Snapshot } from "./containers/qcow2.ts";
-export type { ImageCommand } from "./containers/stream_index.ts";
+export type { ImageCommand } from "./containers/index_result.ts";
 export { StoredRam } from "./containers/stored_ram.ts";
 export type { ByteSink, ByteSource } from "./stream/channel.ts";
 export type { ConfigurationRecord, ConfigurationSubsection, RecordPlace, SectionType } from "./stream/records.ts";

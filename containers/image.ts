@@ -24,13 +24,8 @@ import type { Compression } from "./magic.ts";
 import { isMemoryAlone, openMemory } from "./memory_image.ts";
 import type { Qcow2Snapshot } from "./qcow2.ts";
 import { StoredRam } from "./stored_ram.ts";
-import {
-  type ImageCommand,
-  type ImageSection,
-  type ImageWarning,
-  indexStream,
-  type StreamIndex,
-} from "./stream_index.ts";
+import { indexStream } from "./stream_index.ts";
+import type { ImageCommand, ImageSection, ImageWarning, StreamIndex } from "./index_result.ts";
 
 export { ImageDevice } from "./image_device.ts";
 export type { ImageChannel } from "./further_channels.ts";
@@ -41,7 +36,7 @@ export type { LibvirtSave } from "./libvirt.ts";
 export type { Compression } from "./magic.ts";
 export type { Qcow2Snapshot } from "./qcow2.ts";
 export { StoredRam } from "./stored_ram.ts";
-export type { ImageCommand, ImageSection, ImageWarning } from "./stream_index.ts";
+export type { ImageCommand, ImageSection, ImageWarning } from "./index_result.ts";
 
 /** How to open. */
 export interface OpenImageOptions {

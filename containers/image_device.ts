@@ -6,7 +6,7 @@ import type { ByteSource } from "../stream/channel.ts";
 import type { SectionType } from "../stream/records.ts";
 import type { VmDescription } from "../stream/vmdesc.ts";
 import { type PlainFields, walkDevice, type WalkedDevice } from "../stream/vmstate.ts";
-import type { StreamIndex } from "./stream_index.ts";
+import type { StreamIndex } from "./index_result.ts";
 
 /** The state of one device. */
 export class ImageDevice {

@@ -15,7 +15,7 @@ import type { Tables } from "../stream/tables.ts";
 import type { FileSource } from "./file_source.ts";
 import type { ImageBlock, ImageRam } from "./image_ram.ts";
 import { spool } from "./sources.ts";
-import type { IndexedBlock, StreamIndex } from "./stream_index.ts";
+import type { IndexedBlock, StreamIndex } from "./index_result.ts";
 
 /** Bytes read at once where page records stand close together. */
 const SPAN = 1 << 20;

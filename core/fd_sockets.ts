@@ -7,6 +7,7 @@ import dns from "node:dns/promises";
 import fs from "node:fs";
 import { TransportError } from "../stream/errors.ts";
 import { errnoText } from "./errno.ts";
+import { lazyLibc } from "./libc.ts";
 import { SystemError } from "./scm_rights.ts";
 import type { MigrateAddress } from "./transport.ts";
 
@@ -28,7 +29,7 @@ const MSG_DONTWAIT = 0x40;
 const POLLIN = 1, POLLOUT = 4;
 const CLOSED = new TransportError("The recording was closed");
 
-const SYMBOLS = {
+const library = lazyLibc({
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   bind: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   listen: { parameters: ["i32", "i32"], result: "i32" },
@@ -44,19 +45,10 @@ const SYMBOLS = {
   send: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize", nonblocking: true },
   recvNow: { name: "recv", parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
   sendNow: { name: "send", parameters: ["i32", "buffer", "usize", "i32"], result: "isize" },
-  __errno_location: { parameters: [], result: "pointer" },
-} as const satisfies Deno.ForeignLibraryInterface;
+});
 
-let library: Deno.DynamicLibrary<typeof SYMBOLS> | undefined;
-
-function libc(): Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] {
-  library ??= Deno.dlopen("libc.so.6", SYMBOLS);
-  return library.symbols;
-}
-
-function errno(): number {
-  return new Deno.UnsafePointerView(libc().__errno_location()!).getInt32();
-}
+const libc = () => library.calls;
+const errno = () => library.errno();
 
 function fail(): never {
   throw new SystemError(errno());

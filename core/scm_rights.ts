@@ -10,6 +10,7 @@
  * @module
  */
 import { CommandError, TransportError } from "../stream/errors.ts";
+import { lazyLibc } from "./libc.ts";
 
 const AF_UNIX = 1;
 const SOCK_STREAM_NONBLOCK_CLOEXEC = 1 | 0o4000 | 0o2000000;
@@ -20,24 +21,15 @@ const RETRY_MS = 5;
 /** Longest path a socket address holds, its NUL included. */
 const PATH_BYTES = 108;
 
-const SYMBOLS = {
+const library = lazyLibc({
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
   connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   sendmsg: { parameters: ["i32", "buffer", "i32"], result: "isize" },
   close: { parameters: ["i32"], result: "i32" },
-  __errno_location: { parameters: [], result: "pointer" },
-} as const satisfies Deno.ForeignLibraryInterface;
+});
 
-let library: Deno.DynamicLibrary<typeof SYMBOLS> | undefined;
-
-function libc(): Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] {
-  library ??= Deno.dlopen("libc.so.6", SYMBOLS);
-  return library.symbols;
-}
-
-function errno(): number {
-  return new Deno.UnsafePointerView(libc().__errno_location()!).getInt32();
-}
+const libc = () => library.calls;
+const errno = () => library.errno();
 
 /** Whether this program may send descriptors: nothing is asked. */
 export function canPassDescriptors(): boolean {

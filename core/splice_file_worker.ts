@@ -3,6 +3,7 @@
  * own, so that passing on waits for a file only when the file is a whole pipe behind.
  * @module
  */
+import { serveEnds } from "./splice_scope.ts";
 import * as sys from "./splice_calls.ts";
 import type { SpliceEnd } from "./splice_worker.ts";
 
@@ -60,19 +61,4 @@ function run(control: number, tell: (end: SpliceEnd) => void): void {
   }
 }
 
-const scope = globalThis as unknown as {
-  onmessage: ((event: MessageEvent<number>) => void) | null;
-  postMessage(end: SpliceEnd): void;
-  close(): void;
-};
-
-// imported for its types elsewhere, run as a Worker only
-if (typeof WorkerGlobalScope !== "undefined") {
-  scope.onmessage = ({ data }) => {
-    scope.postMessage({ row: -1, bytes: 0, errno: 0 }); // ready
-    run(data, (end) => scope.postMessage(end));
-    scope.close();
-  };
-}
-
-declare const WorkerGlobalScope: unknown;
+serveEnds(run);

@@ -1,6 +1,6 @@
 /**
  * Connections passed on by the kernel: two Workers, one passing on and one writing files, have all of them. What is left of the
- * cost is the page cache of the files: three quarters of the processor time of a recording.
+ * cost is mostly the page cache of the files.
  * @module
  */
 import fs from "node:fs";

@@ -10,6 +10,7 @@
  * way of a pipe.
  * @module
  */
+import { serveEnds } from "./splice_scope.ts";
 import * as sys from "./splice_calls.ts";
 
 /** What a Worker of a recording begins with. */
@@ -186,19 +187,4 @@ function run({ control, counters }: SpliceTask, tell: (end: SpliceEnd) => void):
   }
 }
 
-const scope = globalThis as unknown as {
-  onmessage: ((event: MessageEvent<SpliceTask>) => void) | null;
-  postMessage(end: SpliceEnd): void;
-  close(): void;
-};
-
-// imported for its types elsewhere, run as a Worker only
-if (typeof WorkerGlobalScope !== "undefined") {
-  scope.onmessage = ({ data }) => {
-    scope.postMessage({ row: -1, bytes: 0, errno: 0 }); // ready
-    run(data, (end) => scope.postMessage(end));
-    scope.close();
-  };
-}
-
-declare const WorkerGlobalScope: unknown;
+serveEnds(run);

@@ -8,7 +8,8 @@
  * @module
  */
 import type { Breath } from "../containers/breath.ts";
-import { type ImageSection, indexStream, type StreamIndex } from "../containers/stream_index.ts";
+import { indexStream } from "../containers/stream_index.ts";
+import type { ImageSection, StreamIndex } from "../containers/index_result.ts";
 import type { ByteSource } from "../stream/channel.ts";
 import { StreamError } from "../stream/errors.ts";
 import type { Tables } from "../stream/tables.ts";
