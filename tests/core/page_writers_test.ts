@@ -108,7 +108,11 @@ Deno.test("a channel that cannot write fails the whole, with its reason, and eve
     const channels = [channel(path, O_WRONLY), channel(path, O_RDONLY), channel(path, O_WRONLY)];
     const handles = () =>
       [...Deno.readDirSync("/proc/self/fd")].filter(({ name }) => {
-        return fs.existsSync(`/proc/self/fd/${name}`) && fs.readlinkSync(`/proc/self/fd/${name}`) === path;
+        try {
+          return fs.readlinkSync(`/proc/self/fd/${name}`) === path;
+        } catch {
+          return false; // another test's, closed since it was listed
+        }
       }).length;
     const writers = await started(channels, [ram], [new SharedArrayBuffer(256)]);
     assert.equal(handles(), 6);
