@@ -42,6 +42,8 @@ export type { ImageCommand, ImageSection, ImageWarning } from "./index_result.ts
 export interface OpenImageOptions {
   /** Where the stream, or the container around it, begins in the file. Default 0. */
   readonly offset?: number;
+  /** What errors call a file that is opened by its path. Default "main". */
+  readonly name?: string;
   /** Internal snapshot of a qcow2 image, by name or id. Default: the one taken last that has VM state. */
   readonly snapshot?: string;
   /** Take a file whose content tells nothing for raw memory: byte N is guest-physical address N. */
@@ -146,7 +148,7 @@ export async function openImage(
   }
   let file: FileSource | undefined;
   let source: ByteSource;
-  if (typeof input === "string") source = file = fileSource(input);
+  if (typeof input === "string") source = file = fileSource(input, { name: options.name });
   else if (input instanceof Uint8Array) source = bufferSource(input);
   else source = input;
   let found: Located | undefined;

@@ -26,6 +26,8 @@ export interface FileWork {
   readonly guard: () => void;
   /** Something is about to be printed: take the progress off the screen. */
   readonly hide: () => void;
+  /** What goes wrong from here on is about this file, of several. */
+  readonly about: (file: string) => void;
 }
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
@@ -36,7 +38,7 @@ const TURN_MS = 50;
 
 /**
  * Run a command's work. What it throws becomes one line on stderr and exit status 1.
- * @param file  stands in front of what went wrong
+ * @param file  stands in front of what went wrong, unless the work says it is about another
  * @param label the command's name; stands before the progress
  * @param work  answers what is wrong with the file, where it went through all the same
  */
@@ -71,6 +73,7 @@ export async function fileWork(
       onProgress: (bytes, total) => steps?.step(bytes, total),
       signal: abort.signal,
       hide: () => steps?.end(),
+      about: (other) => file = other,
       guard() {
         if (guarded || context.signal) return;
         guarded = true;

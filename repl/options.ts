@@ -21,11 +21,24 @@ function collected<Flags extends string>(flags: Flags, description: string) {
   return [flags, description + "; repeatable", repeatable] as const;
 }
 
-/** A size in bytes with a suffix; checked for its form here, for its value by whoever uses it. */
+/** Suffixes of a size, each 1024 of the one before it. */
+const SUFFIXES = "bkmgtpe";
+
+/** Whether a text is a size in bytes, with or without a suffix, that a number holds exactly. */
+export function isSize(text: string): boolean {
+  const [, digits, suffix = "b"] = /^(0x[0-9a-f]+|\d+(?:\.\d*)?|\.\d+)([bkmgtpe])?$/i.exec(text) ?? [];
+  return digits !== undefined && Number(digits) * 1024 ** SUFFIXES.indexOf(suffix.toLowerCase()) < 2 ** 53;
+}
+
+/** A size in bytes with a suffix; checked here for its form, for what it means by whoever uses it. */
 export function sizeArgument(text: string): string {
-  if (!/^(0x[0-9a-f]+|\d+(\.\d*)?|\.\d+)[bkmgtpe]?$/i.test(text)) {
-    throw new InvalidArgumentError("Expected a size such as 256M or 0x11000.");
-  }
+  if (!isSize(text)) throw new InvalidArgumentError("Expected a size such as 256M or 0x11000.");
+  return text;
+}
+
+/** A file or directory that is to be made: "-" does not stand for standard output. */
+export function newFile(text: string): string {
+  if (text === "-") throw new InvalidArgumentError("Expected a file; it is made under another name and then moved.");
   return text;
 }
 

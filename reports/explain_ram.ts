@@ -79,6 +79,7 @@ export function bitmapLines(record: MappedBitmapRecord, path: string, wish: Page
   if (wish.page) {
     if (wish.page.block !== block.idstr) return [];
     const page = Math.floor(wish.page.offset / pageSize);
+    if (page >= pages) return [];
     const set = (bitmap[page >> 3] >> (page & 7)) & 1;
     return new FieldLines(offset + (page >> 3), `${path}.blocks[${index}].bitmap`, from).u8(
       `[${page >> 3}]`,
@@ -115,7 +116,7 @@ export function* slotLines(
   const from = wish.page ? offset + wish.page.offset - pageOffset : wish.from;
   if (from >= offset + length || (wish.page && from < offset)) return;
   let page = from > offset ? first + Math.floor((from - offset) / pageSize) : first;
-  let single = from > offset;
+  let single = from > offset || wish.page !== undefined;
   while (page < last) {
     const set = bitmap ? (bitmap[page >> 3] >> (page & 7)) & 1 : 0;
     const stop = single ? page + 1 : bitmap ? Math.min(last, nextBit(bitmap, page, last, set ? 0 : 1)) : last;

@@ -1,7 +1,8 @@
 /**
  * The account of `salvage` for people.
  *
- *     /tmp/vm.sav: damaged at 0x1f0312
+ *     /tmp/vm.sav: damaged
+ *       0x1f0312  Cannot read page 0x2eeb000 of pc.ram at offset 0x1f0312 in "main": 318 bytes before the end, expected 4104
  *     pc.ram  16384 pages: 12011 recovered (801 with data), 4373 lost: 0x2eeb000-0x3ffffff
  *     48 devices recovered, 2 lost: 0000:00:03.0/e1000 0, globalstate 0
  *
@@ -17,7 +18,8 @@ const SHOWN = 8;
 
 /** Some lines, each ending in a line feed. */
 export function salvageText({ path, intact, damages, ram, devices, iterables, lost }: SalvageReport): string {
-  const lines = [`${printable(path)}: ${intact ? "nothing is wrong with it" : "damaged"}`];
+  const name = path === "-" ? "standard input" : printable(path);
+  const lines = [`${name}: ${intact ? "nothing is wrong with it" : "damaged"}`];
   for (const { offset, message } of damages.slice(0, SHOWN)) lines.push(`  ${hex(offset)}  ${printable(message)}`);
   if (damages.length > SHOWN) lines.push(`  and ${damages.length - SHOWN} more places`);
   for (const block of ram) lines.push(blockText(block));

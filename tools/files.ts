@@ -27,16 +27,19 @@ export async function openPass(path: string, request: FileRequest, work: FileWor
   return await withHint(path, place.offset, () => openImage(path, place));
 }
 
-/** Open one whose pages are wanted in another order than they come: a pipe is kept in a temporary file. */
-export async function openFile(path: string, request: FileRequest, work: FileWork): Promise<Image> {
+/**
+ * Open one whose pages are wanted in another order than they come: a pipe is kept in a temporary file.
+ * @param name what errors call it, where there are several; default "main"
+ */
+export async function openFile(path: string, request: FileRequest, work: FileWork, name?: string): Promise<Image> {
   const [{ openImage }, { fileSource }, { spool }] = await Promise.all([
     import("../containers/image.ts"),
     import("../containers/file_source.ts"),
     import("../containers/sources.ts"),
   ]);
   const place = await placeOf(request, work);
-  const input = path === "-" ? await spool(fileSource("-")) : path;
-  return await withHint(path, place.offset, () => openImage(input, place));
+  const input = path === "-" ? await spool(fileSource("-", { name })) : path;
+  return await withHint(path, place.offset, () => openImage(input, { ...place, name }));
 }
 
 /** Whether something a stream can be found in begins there. */

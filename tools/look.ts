@@ -10,6 +10,7 @@ import type { Verify } from "../repl/commands/verify.ts";
 import type { Why } from "../repl/commands/why.ts";
 import type { FileWork } from "../repl/file_work.ts";
 import { openFile, openPass, placeOf } from "./files.ts";
+import type { BlockPlace } from "../reports/place.ts";
 import { offsetHint, withHint } from "./hint.ts";
 import { sizeOf } from "./words.ts";
 
@@ -71,22 +72,23 @@ export const explain: Explain = async function* (path, request, work) {
     lines++;
     yield { json: explainJson(line), text: (style) => explainText(line, style) } satisfies ExplainedLine;
   }
-  if (typeof place === "number" && lines === 0 && !fault && limit !== 0) {
-    return `Nothing to explain at offset 0x${place.toString(16)}: the file ends before`;
-  }
-  if (page && lines === 0) {
-    await checkBlock(path, page.block, request, work);
+  if (lines === 0 && !fault && page && section === undefined) {
+    await checkPlace(path, page, request, work);
     return `nothing holds page 0x${page.offset.toString(16)} of ${page.block}: it counts as zero`;
+  }
+  if (lines === 0 && !fault) {
+    const behind = typeof place === "number" ? ` at or behind 0x${place.toString(16)}` : "";
+    return section === undefined ? `nothing${behind} to explain` : `no section${behind} is called ${section}`;
   }
   return fault && fault.message + await offsetHint(fault.message, path, where.offset);
 };
 
-/** @throws {CommandError} when there is no such block */
-async function checkBlock(path: string, block: string, request: ExplainRequest, work: FileWork): Promise<void> {
+/** @throws {CommandError} when there is no such block, or it is shorter */
+async function checkPlace(path: string, place: BlockPlace, request: ExplainRequest, work: FileWork): Promise<void> {
   if (path === "-") return; // it was read
-  const { blockNamed } = await import("../reports/extract.ts");
+  const { blockNamed, pageAt } = await import("../reports/extract.ts");
   await using image = await openPass(path, request, work);
-  blockNamed(image, block);
+  pageAt(blockNamed(image, place.block), place.offset);
 }
 
 async function physicalPlace(path: string, address: string, request: ExplainRequest, work: FileWork) {
@@ -157,17 +159,25 @@ export const diff: Diff = async (a, b, request, work) => {
   ]);
   const { ignore, ram, offsetA, offsetB, plugins, block } = request;
   await using left = await openFile(a, { offset: offsetA, plugins, raw: true }, work);
-  await using right = await openFile(b, { offset: offsetB, plugins, raw: true }, work);
+  work.about(b);
+  await using right = await openFile(b, { offset: offsetB, plugins, raw: true }, work, b);
   if (!request.raw && block === undefined) {
-    await refuseUnknown(left, right, a);
     await refuseUnknown(right, left, b);
+    work.about(a);
+    await refuseUnknown(left, right, a);
   }
-  const report = await diffImages(left, right, {
-    ignore,
-    withoutRam: !ram,
-    ...(block !== undefined ? { block } : {}),
-    onProgress: work.onProgress,
-    signal: work.signal,
-  });
-  return { report, text: () => diffText(report) };
+  work.about(a);
+  try {
+    const report = await diffImages(left, right, {
+      ignore,
+      withoutRam: !ram,
+      ...(block !== undefined ? { block } : {}),
+      onProgress: work.onProgress,
+      signal: work.signal,
+    });
+    return { report, text: () => diffText(report) };
+  } catch (error) {
+    if (error instanceof Error && "channel" in error && error.channel === b) work.about(b);
+    throw error;
+  }
 };

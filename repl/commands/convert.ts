@@ -5,7 +5,7 @@
 import { Option } from "@commander-js/extra-typings";
 import { CHANNEL, type FileRequest, fileRequest, SNAPSHOT } from "../file_options.ts";
 import { type FileWork, fileWork } from "../file_work.ts";
-import { sizeArgument, UsageError } from "../options.ts";
+import { newFile, sizeArgument, UsageError } from "../options.ts";
 import { bytesText } from "../progress.ts";
 import type { CommandModule } from "../program.ts";
 
@@ -58,7 +58,7 @@ export const convertCommand: CommandModule = (root, context) => {
     .summary("a saved guest in another file format")
     .description("Write a saved guest in another file format.")
     .argument("<in>", "a migration stream, a libvirt save image or a qcow2 image")
-    .argument("<out>", "the new file")
+    .argument("<out>", "the new file", newFile)
     .addOption(new Option("--to <format>", "what to write").choices(FORMATS).makeOptionMandatory())
     .option("--offset <bytes>", "where the stream begins", sizeArgument)
     .option("--xml <file>", "the domain's XML, for libvirt")

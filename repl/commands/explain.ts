@@ -6,7 +6,7 @@ import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { Style } from "../colour.ts";
 import { type FileRequest, fileRequest, OFFSET, SNAPSHOT } from "../file_options.ts";
 import { type FileWork, fileWork } from "../file_work.ts";
-import { sizeArgument, UsageError } from "../options.ts";
+import { isSize, sizeArgument, UsageError } from "../options.ts";
 import { oneLine } from "../output.ts";
 import type { CommandModule, Context } from "../program.ts";
 
@@ -63,7 +63,11 @@ export const explainCommand: CommandModule = (root, context) => {
     .summary("every byte of a saved guest, named")
     .description("Print what every byte of a saved guest is, from first to last.")
     .argument("<file>", "a saved guest; - is standard input")
-    .option("--at <place>", "begin there: an offset in the file, or BLOCK:OFFSET for what holds that page")
+    .option(
+      "--at <place>",
+      "begin there: an offset in the file, or BLOCK:OFFSET for what holds that page",
+      placeArgument,
+    )
     .option("--address <address>", "what holds the page at this guest-physical address", sizeArgument)
     .option("--limit <lines>", "so many lines", linesArgument)
     .option("--section <name>", "only sections of this name")
@@ -80,6 +84,15 @@ export const explainCommand: CommandModule = (root, context) => {
       await fileWork(root, context, "explain", file, (work) => explain(file, request, work, context));
     });
 };
+
+/** OFFSET or BLOCK:OFFSET; names of blocks have colons too. */
+function placeArgument(text: string): string {
+  const colon = text.lastIndexOf(":");
+  if (colon === 0 || !isSize(text.slice(colon + 1))) {
+    throw new InvalidArgumentError("Expected OFFSET or BLOCK:OFFSET such as 0x2100000 or pc.ram:0x2000.");
+  }
+  return text;
+}
 
 function linesArgument(text: string): number {
   if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError("Expected a number of lines.");

@@ -5,7 +5,7 @@
 import type { Capture } from "../../core/capture.ts";
 import type { RecordOptions } from "../../core/recorder.ts";
 import type { Replayed, ReplayOptions } from "../../core/replay.ts";
-import { refuseOthers } from "../options.ts";
+import { newFile, refuseOthers } from "../options.ts";
 import { describeError } from "../output.ts";
 import { bytesText } from "../progress.ts";
 import type { CommandModule, Context } from "../program.ts";
@@ -40,7 +40,7 @@ export const recordCommand: CommandModule = (root, context) => {
   root.command("record")
     .summary("keep a migration on its way")
     .description("Pass a live migration on from its source to its destination, and keep every channel of it.")
-    .argument("<directory>", "a new directory for the capture")
+    .argument("<directory>", "a new directory for the capture", newFile)
     .requiredOption("--listen <uri>", "where the source connects: unix:PATH or tcp:HOST:PORT")
     .requiredOption("--forward <uri>", "where the destination is")
     .addHelpText("after", RECORD)

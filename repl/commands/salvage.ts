@@ -4,6 +4,7 @@
  */
 import { type FileRequest, fileRequest, OFFSET } from "../file_options.ts";
 import { type FileWork, fileWork } from "../file_work.ts";
+import { newFile } from "../options.ts";
 import type { CommandModule } from "../program.ts";
 
 /** What is asked for. */
@@ -45,7 +46,7 @@ export const salvageCommand: CommandModule = (root, context) => {
     .summary("what a damaged file still holds")
     .description("Recover every page and device that a damaged or truncated file still holds.")
     .argument("<file>", "a migration stream or libvirt save image; - is standard input")
-    .requiredOption("-o, --output <dir>", "a new directory")
+    .requiredOption("-o, --output <dir>", "a new directory", newFile)
     .option(...OFFSET)
     .addHelpText("after", DETAILS)
     .action(async (file, { output, ...options }) => {

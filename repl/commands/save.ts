@@ -6,7 +6,7 @@ import { Argument, InvalidArgumentError, Option } from "@commander-js/extra-typi
 import type { Forecast } from "../../core/forecast.ts";
 import type { RestoredFile } from "../../core/restore_job.ts";
 import type { SavedFile } from "../../core/save_job.ts";
-import { refuseOthers, sizeArgument, UsageError } from "../options.ts";
+import { newFile, refuseOthers, sizeArgument, UsageError } from "../options.ts";
 import { describeError } from "../output.ts";
 import { bytesText, type MigrationFigures, timeText } from "../progress.ts";
 import type { CommandModule, Context } from "../program.ts";
@@ -63,7 +63,7 @@ export const saveCommand: CommandModule = (root, context) => {
   root.command("save")
     .summary("save a running QEMU in one call")
     .description("Save a running QEMU, given with --qmp, into a file.")
-    .addArgument(new Argument("<out>", "the file to make"))
+    .addArgument(new Argument("<out>", "the file to make").argParser(newFile))
     .addOption(
       new Option("--format <name>", "what to write (default mapped-ram)")
         .choices(["mapped-ram", "legacy", "libvirt-sparse"] as const),

@@ -30,6 +30,8 @@ Deno.test("explain --at goes from the file to RAM and back, --address from the g
   const back = await run("explain", path, "--at", "n0:0x6000", "--json");
   assert.deepEqual(objects(back.stdout).map(({ offset }) => offset), [0x8a, 0x106000]);
   assert.equal((await run("explain", path, "--address", "0x6000", "--json")).stdout, back.stdout);
+  const first = objects((await run("explain", path, "--at", "n0:0", "--json")).stdout);
+  assert.deepEqual(first.map(({ offset, length }) => [offset, length]), [[0x8a, 1], [0x100000, 4096]]);
   const some = await run("explain", path, "--at", "0");
   assert.equal(some.stdout.split("\n").length, 17);
   const none = await run("explain", path, "--at", "no.ram:0");
@@ -37,13 +39,33 @@ Deno.test("explain --at goes from the file to RAM and back, --address from the g
   assert.match(none.stderr, /^miglab: .*: No RAM block is named "no\.ram": the blocks are n0, n1, [^\n]+\n$/);
   const nowhere = await run("explain", path, "--address", "0x7000000000");
   assert.match(nowhere.stderr, /no RAM block is known to be at guest-physical 0x7000000000\n$/);
-  const wrong = await run("explain", path, "--at", "x");
-  assert.deepEqual([wrong.status, wrong.stderr], [
-    1,
-    `miglab: ${path}: Cannot read size "x": expected a number with one of the suffixes BKMGTPE\n`,
-  ]);
+  for (const place of ["x", "n0:x", ":0", "n0:", "0x20000000000000"]) {
+    const { status, stderr } = await run("explain", path, "--at", place);
+    const complaint = `option '--at <place>' argument '${place}' is invalid. Expected OFFSET or BLOCK:OFFSET such as`;
+    assert.deepEqual([status, stderr], [2, `miglab: ${complaint} 0x2100000 or pc.ram:0x2000.\n`]);
+  }
   const both = await run("explain", path, "--at", "0", "--address", "0");
   assert.deepEqual([both.status, both.stderr], [2, "miglab: option '--at' cannot be used with option '--address'\n"]);
+});
+
+Deno.test("explain says so when what was asked for is not there", async () => {
+  const path = await fixturePath("pc-mapped-many-blocks");
+  const size = (await Deno.stat(path)).size;
+  const asked: [string[], RegExp][] = [
+    [["--at", String(size)], new RegExp(`: nothing at or behind 0x${size.toString(16)} to explain\n$`)],
+    [["--at", "n0:0x40000000"], /: No page at 0x40000000 of n0: it has 0x[0-9a-f]+\n$/],
+    [["--section", "no-such"], /: no section is called no-such\n$/],
+    [["--section", "ram", "--at", String(size - 1)], /: no section at or behind 0x[0-9a-f]+ is called ram\n$/],
+  ];
+  for (const [args, complaint] of asked) {
+    const { status, stdout, stderr } = await run("explain", path, ...args);
+    assert.deepEqual([status, stdout], [1, ""], args.join(" "));
+    assert.match(stderr, complaint);
+    assert.equal(stderr.split("\n").length, 2);
+  }
+  const last = await run("explain", path, "--at", String(size - 1), "--json");
+  assert.equal(last.status, 0);
+  assert.equal(objects(last.stdout).at(-1)!.offset + objects(last.stdout).at(-1)!.length, size);
 });
 
 Deno.test("explain tells a fault in the last line, on stderr, and by its status", async () => {

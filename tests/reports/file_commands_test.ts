@@ -43,6 +43,41 @@ Deno.test("convert --offset is where the stream begins: in IN, where one is ther
   assert.equal((await run("diff", moved, from, "--offset-a", "0x3000")).status, 0);
 });
 
+Deno.test("diff names the one of two files that something is wrong with", async () => {
+  using dir = new TempDir();
+  const good = await fixturePath("pc-mapped-multifd-1"), nothing = dir.file("nothing", "root:x:0:0:root:/root\n");
+  const cut = dir.file("cut");
+  await Deno.writeFile(cut, (await Deno.readFile(good)).subarray(0, 0x180000));
+  for (const bad of [nothing, cut]) {
+    for (const pair of [[good, bad], [bad, good]]) {
+      const { status, stdout, stderr } = await run("diff", ...pair);
+      assert.deepEqual([status, stdout], [1, ""]);
+      assert(stderr.startsWith(`miglab: ${bad}: Cannot read `), stderr);
+      assert(!stderr.includes(good) && stderr.split("\n").length === 2, stderr);
+    }
+  }
+});
+
+Deno.test("a result goes to a file: - is none", async () => {
+  const from = await fixturePath("isapc-file");
+  for (const args of [["convert", from, "-", "--to", "legacy"], ["salvage", from, "-o", "-"], ["save", "-"]]) {
+    const { status, stdout, stderr } = await run(...args);
+    assert.deepEqual([status, stdout], [2, ""]);
+    assert.match(stderr, /^miglab: [^\n]*'-' is invalid[^\n]* Expected a file; it is made under another name[^\n]*\n$/);
+  }
+});
+
+Deno.test("a size no number holds is wrong usage", async () => {
+  const path = await fixturePath("isapc-file");
+  for (const size of ["99999999999999999999", "8P", "0x20000000000000"]) {
+    const { status, stderr } = await run("inspect", path, "--offset", size);
+    const complaint =
+      `option '--offset <bytes>' argument '${size}' is invalid. Expected a size such as 256M or 0x11000.`;
+    assert.deepEqual([status, stderr], [2, `miglab: ${complaint}\n`]);
+  }
+  assert.equal((await run("inspect", path, "--offset", "7.9P")).status, 1);
+});
+
 Deno.test("convert refuses in one line with every reason, and writes nothing", async () => {
   using dir = new TempDir();
   const from = await fixturePath("pc-ignore-shared");
