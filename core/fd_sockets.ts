@@ -277,12 +277,26 @@ export function listenName(name: Uint8Array<ArrayBuffer>, path?: string): FdList
   return new WaitingListener(fd, path);
 }
 
+/**
+ * What takes a path away that stands there now, and leaves alone what somebody else has put in its place since: a second
+ * listener at the same path.
+ */
+export function removerOf(path: string): () => void {
+  const ours = fs.lstatSync(path, { bigint: true });
+  return () => {
+    const there = fs.lstatSync(path, { bigint: true, throwIfNoEntry: false });
+    if (there?.ino === ours.ino && there.dev === ours.dev) fs.rmSync(path, { force: true });
+  };
+}
+
 class WaitingListener implements FdListener {
   readonly port: number | undefined;
+  readonly #remove: (() => void) | undefined;
   #open = true;
   #waiting = 0;
 
-  constructor(private readonly fd: number, private readonly path: string | undefined) {
+  constructor(private readonly fd: number, path: string | undefined) {
+    this.#remove = path === undefined ? undefined : removerOf(path);
     if (path !== undefined) return;
     const name = new Uint8Array(28); // an IPv6 one; the port stands at the same place in both
     check(libc().getsockname(fd, name, Uint8Array.of(name.length, 0, 0, 0)));
@@ -312,7 +326,7 @@ class WaitingListener implements FdListener {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    if (this.path !== undefined) fs.rmSync(this.path, { force: true });
+    this.#remove?.();
     if (this.#waiting > 0) libc().shutdown(this.fd, SHUT_RDWR); // whoever waits comes back, and gives the number back
     else libc().close(this.fd);
   }

@@ -172,6 +172,7 @@ export class AssembledWorkbench implements AsyncDisposable {
     if (options.detach) return this.info();
     const cancel = () => outgoing.cancel();
     options.signal?.addEventListener("abort", cancel, { once: true });
+    if (options.signal?.aborted) cancel(); // while the command was on its way
     const { onProgress } = options;
     const timer = onProgress && setInterval(() => onProgress(this.progress()), PROGRESS_MS);
     try {

@@ -75,7 +75,7 @@ export class SocketListener implements Listener {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
+    this.cleanup(); // a socket that is open still keeps its inode's number from others
     this.listener.close();
-    this.cleanup();
   }
 }

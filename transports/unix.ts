@@ -1,14 +1,14 @@
 /**
  * `unix:PATH`: a Unix stream socket. All behind the colon is the path, commas and `@` too.
  *
- * Listening removes what stood at the path, lets only the owner in, and removes the socket again at the end.
+ * Listening removes what stood at the path, lets only the owner in, and removes its socket again at the end.
  * QEMU takes paths of 108 bytes (no terminating zero is needed); the system's call here takes 107, so the longest is
  * reached through its directory. Source: QEMU util/qemu-sockets.c (unix_listen_saddr, unix_connect_saddr).
  * @module
  */
 import fs from "node:fs";
 import { basename, dirname } from "node:path";
-import { connectName, listenName } from "../core/fd_sockets.ts";
+import { connectName, listenName, removerOf } from "../core/fd_sockets.ts";
 import { errnoName, errnoText, strerror } from "../core/errno.ts";
 import type { Channel, Listener, MigrateAddress, Transport } from "../core/transport.ts";
 import { CommandError, TransportError } from "../stream/errors.ts";
@@ -44,17 +44,19 @@ export const unixTransport: Transport = Object.freeze<Transport>({
     const path = checked(address).path || Deno.makeTempFileSync({ prefix: "qemu-socket-" });
     unlink(path);
     let listener: Accepting;
+    let remove: () => void;
     try {
       const name = wantsNumbers(context) && unixName(path);
       listener = name ? numberedListener(listenName(name, path)) : denoListener(listenUnder(path));
+      remove = removerOf(path);
     } catch (error) {
       throw new TransportError(`Failed to bind socket to ${path}: ${errnoText(error)}`, { cause: error });
     }
     return new SocketListener(listener, [{ transport: "socket", type: "unix", path }], () => {
       try {
-        fs.unlinkSync(path);
+        remove();
       } catch {
-        // gone already
+        // the directory is gone, or no longer ours
       }
     });
   },

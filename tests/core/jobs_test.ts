@@ -73,6 +73,33 @@ Deno.test("a save that is cancelled leaves a running guest, no file and the sett
   await assert.rejects(bench.save(dir.file("out"), { signal: abort.signal }), { name: "AbortError" });
 });
 
+Deno.test("a save cancelled while any of its commands is on the way is undone", async () => {
+  using dir = temporary();
+  await using bench = await Workbench.open({ ram: "64M", content: "random:seed=1,bytes=32M" });
+  const qmp = bench.qmp.bind(bench);
+  const commands: string[] = [];
+  do {
+    const abort = new AbortController();
+    let asked = 0;
+    bench.qmp = (name, ...rest) => {
+      const answer = qmp(name, ...rest);
+      if (asked++ === commands.length) {
+        commands.push(name);
+        abort.abort();
+        asked = Infinity;
+      }
+      return answer;
+    };
+    const saving = bench.save(dir.file("out"), { maxBandwidth: 1 << 20, live: true, signal: abort.signal });
+    await assert.rejects(saving, { message: /cancelled|aborted/ }, commands.join(" "));
+    assert.equal(bench.session.runState, "running");
+    assert.deepEqual(dir.names(), []);
+    assert.equal(bench.capability("mapped-ram"), false);
+    assert.equal(bench.parameter("max-bandwidth"), 128 << 20);
+  } while (commands.at(-1) !== "migrate");
+  assert(commands.length > 4, commands.join(" "));
+});
+
 Deno.test("options that do not go together are refused before anything is touched", async () => {
   using dir = temporary();
   await using bench = await Workbench.open({ ram: "1M" });

@@ -43,6 +43,22 @@ Deno.test("unix: listening removes an old entry, lets only the owner in, and cle
     assert.equal(fs.existsSync(path), false);
   }));
 
+for (const count of [0, 1]) {
+  Deno.test(`unix: a listener leaves alone the socket of one that came after it, for ${count} further channels`, () =>
+    inTempDir(async (dir) => {
+      const address = unixTransport.parse(`${dir}/s`);
+      const context = () => ({ ...recordingContext(), extra: { count, direct: false } });
+      const first = unixTransport.listen(address, context());
+      const second = unixTransport.listen(address, context());
+      first.close();
+      assert.equal(fs.lstatSync(`${dir}/s`).isSocket(), true);
+      const [near, far] = await Promise.all([unixTransport.connect(address, context()), second.accept()]);
+      await Promise.all([near.close(), far.close()]);
+      second.close();
+      assert.equal(fs.existsSync(`${dir}/s`), false);
+    }));
+}
+
 Deno.test("unix: says why it cannot listen or connect", () =>
   inTempDir(async (dir) => {
     const context = recordingContext();
