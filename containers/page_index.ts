@@ -88,7 +88,33 @@ export class PageIndex {
 
   /** Whole pages came in a row. @param step bytes in the file from one to the next */
   placeRow(first: number, count: number, position: number, step: number): void {
-    for (let i = 0; i < count; i++) this.place(first + i, position + i * step);
+    for (let done = 0; done < count;) {
+      const from = (first + done) % CHUNK, n = Math.min(count - done, CHUNK - from);
+      const chunk = this.#at(first + done);
+      const codes = chunk.codes ??= new Float64Array(CHUNK);
+      for (let i = 0; i < n; i++) {
+        if (codes[from + i] === 0) this.normalPages++;
+        codes[from + i] = position + (done + i) * step;
+      }
+      this.#markRow(chunk, from, from + n);
+      done += n;
+    }
+  }
+
+  /** Zero pages came in a row. */
+  zeroRow(first: number, count: number): void {
+    for (let done = 0; done < count;) {
+      const from = (first + done) % CHUNK, n = Math.min(count - done, CHUNK - from);
+      const chunk = this.#at(first + done);
+      const { codes } = chunk;
+      for (let i = from; codes && i < from + n; i++) {
+        if (codes[i] === 0) continue;
+        codes[i] = 0;
+        this.normalPages--;
+      }
+      this.#markRow(chunk, from, from + n);
+      done += n;
+    }
   }
 
   /** A zero page came. */
@@ -204,6 +230,16 @@ export class PageIndex {
       if (!chunk.codes || chunk.codes[i] === 0) continue;
       chunk.codes[i] = 0;
       this.normalPages--;
+    }
+  }
+
+  #markRow(chunk: IndexChunk, from: number, to: number): void {
+    for (let i = from; i < to;) {
+      if (i % 8 === 0 && to - i >= 8 && chunk.sent[i >> 3] === 0) {
+        chunk.sent[i >> 3] = 0xff;
+        this.sentPages += 8;
+        i += 8;
+      } else this.#mark(chunk, i++);
     }
   }
 

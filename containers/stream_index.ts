@@ -13,7 +13,6 @@ import * as C from "../stream/constants.ts";
 import { StreamDecoder } from "../stream/decode.ts";
 import { hex, StreamError } from "../stream/errors.ts";
 import { lastBit } from "../stream/mapped_ram.ts";
-import { endsInRow } from "../stream/page_row.ts";
 import type {
   CommandRecord,
   ConfigurationRecord,
@@ -26,7 +25,7 @@ import type {
 } from "../stream/records.ts";
 import type { Tables } from "../stream/tables.ts";
 import type { FurtherChannels, PagePlaces } from "./further_channels.ts";
-import { HEAD } from "../threads/record_row.ts";
+import { type PassedRow, RowPass } from "./row_pass.ts";
 import { DeltaList, PageIndex } from "./page_index.ts";
 import type {
   ImageCommand,
@@ -36,7 +35,6 @@ import type {
   IndexedDevice,
   StreamIndex,
 } from "./index_result.ts";
-import { RowCounter } from "./row_counter.ts";
 
 /** Most PART sections, other sections and warnings that are listed; more are counted. */
 const PART_LIMIT = 1 << 18;
@@ -44,8 +42,6 @@ const SECTION_LIMIT = 1 << 16;
 const WARNING_LIMIT = 256;
 /** Most pages of a mapped-ram block. */
 const PAGE_LIMIT = 2 ** 31;
-/** Bytes of a file from which on rows of pages are passed over by themselves. */
-const WORTHWHILE = 16 << 20;
 /** Bytes between two calls of `onProgress`. */
 const PROGRESS_STEP = 32 << 20;
 
@@ -94,7 +90,7 @@ class Pass {
   #pageRecords = 0;
   #discarded = false;
   #lastPage?: { readonly block: string; readonly pageOffset: number };
-  #rows?: RowCounter;
+  readonly #rows: RowPass;
   /** Offset up to which rows were passed over. */
   #passed = 0;
 
@@ -105,13 +101,12 @@ class Pass {
       ...(options.tables?.sections ? { sections: options.tables.sections } : {}),
       onWarning: ({ text, offset }) => this.#warn(text, offset),
     });
+    this.#rows = new RowPass(this.#decoder.reader);
   }
 
   async run(): Promise<void> {
     const { reader } = this.#decoder;
     const { onProgress } = this.#options;
-    const { fd } = reader.source;
-    if (fd !== undefined && reader.source.size!() >= WORTHWHILE) this.#rows = RowCounter.over(fd);
     let told = reader.offset;
     try {
       for await (const record of this.#decoder.records()) {
@@ -176,7 +171,7 @@ class Pass {
     switch (record.kind) {
       case "ram-pages":
         this.#pages(record);
-        return this.#rows && endsInRow(record) ? this.#row(this.#rows, record) : undefined;
+        return this.#row(record);
       case "ram-mark":
         return this.#mark(record.flags);
       case "section":
@@ -224,24 +219,24 @@ class Pass {
     }
   }
 
-  /** Pages came in a row: pass over those that follow. */
-  async #row(rows: RowCounter, { block, count, blocks, pageOffset, pageSize }: RamPagesRecord): Promise<void> {
-    const { reader } = this.#decoder;
-    const { pages } = this.#blocks[block[count - 1]];
-    let page = pageOffset[count - 1] / pageSize + 1;
-    const begin = page;
-    let position = reader.offset;
-    for (let good = 1; good > 0; position += good * (HEAD + pageSize), page += good) {
-      good = rows.pass(page * pageSize, pages.pages - page, pageSize, position);
-      pages.placeRow(page, good, position + HEAD, HEAD + pageSize);
-      if (good > 0) await this.#options.onProgress?.(position, reader.source.size?.());
-    }
-    if (page === begin) return;
-    this.#pageRecords += page - begin;
-    this.#dataPages += page - begin;
-    this.#lastPage = { block: blocks[block[count - 1]].idstr, pageOffset: (page - 1) * pageSize };
-    this.#passed = position;
-    reader.seek(position);
+  /** Pages that came in a row: pass over those that follow. */
+  #row(record: RamPagesRecord): Promise<void> | undefined {
+    const block = record.block[record.count - 1];
+    const { size } = this.#decoder.reader.source;
+    return this.#rows.follow(
+      record,
+      this.#blocks[block].pages,
+      (offset) => this.#options.onProgress?.(offset, size?.call(this.#decoder.reader.source)),
+    )?.then((row) => {
+      if (row) this.#passedOver(row, record.blocks[block].idstr);
+    });
+  }
+
+  #passedOver({ data, count, lastOffset, end }: PassedRow, block: string): void {
+    this.#pageRecords += count;
+    if (data) this.#dataPages += count;
+    this.#lastPage = { block, pageOffset: lastOffset };
+    this.#passed = end;
   }
 
   /** Deltas are only listed here; a codec is asked whether each is sound, on a page that does not matter. */

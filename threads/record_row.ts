@@ -11,21 +11,18 @@
  * @module
  */
 import fs from "node:fs";
-import { RAM_SAVE_FLAG_CONTINUE, RAM_SAVE_FLAG_PAGE } from "../stream/constants.ts";
 import { addressOf } from "./machine_address.ts";
+import { HEAD, isHead, RecordHeads } from "./record_heads.ts";
 
 /** Records of one call; the kernel takes 1024 pieces. */
 export const RECORDS = 512;
-/** Bytes in front of a page. */
-export const HEAD = 8;
 
-type Pread = (fd: number, view: Uint8Array<ArrayBuffer>, length: bigint, position: bigint) => number | bigint;
 type Preadv = (fd: number, pieces: Uint32Array<ArrayBuffer>, count: number, position: bigint) => number | bigint;
 
 /** One file read this way, by one thread. */
 export class RecordRow {
   readonly #fd: number;
-  readonly #pread: Pread;
+  readonly #look: RecordHeads;
   readonly #preadv: Preadv;
   readonly #heads = new Uint8Array(RECORDS * HEAD);
   readonly #view = new DataView(this.#heads.buffer);
@@ -33,25 +30,21 @@ export class RecordRow {
   /** struct iovec: pointer and length, each as two halves. */
   readonly #pieces = new Uint32Array(RECORDS * 2 * 4);
 
-  private constructor(fd: number, pread: Pread, preadv: Preadv) {
+  private constructor(fd: number, look: RecordHeads, preadv: Preadv) {
     this.#fd = fd;
-    this.#pread = pread;
+    this.#look = look;
     this.#preadv = preadv;
     this.#headsAt = addressOf(this.#heads);
   }
 
   /** Over an open file, which stays open; undefined where FFI may not be used. */
   static over(fd: number): RecordRow | undefined {
-    try {
-      if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return undefined;
-      const { symbols } = Deno.dlopen("libc.so.6", {
-        pread: { parameters: ["i32", "buffer", "usize", "i64"], result: "isize" },
-        preadv: { parameters: ["i32", "buffer", "i32", "i64"], result: "isize" },
-      });
-      return new RecordRow(fd, symbols.pread as Pread, symbols.preadv as Preadv);
-    } catch {
-      return undefined;
-    }
+    const look = RecordHeads.over(fd);
+    if (!look) return undefined;
+    const { symbols } = Deno.dlopen("libc.so.6", {
+      preadv: { parameters: ["i32", "buffer", "i32", "i64"], result: "isize" },
+    });
+    return new RecordRow(fd, look, symbols.preadv as Preadv);
   }
 
   /** Open a file, or undefined where FFI or the file may not be used. To be closed. */
@@ -67,23 +60,9 @@ export class RecordRow {
     return row;
   }
 
-  /**
-   * Look at heads: how many records from `position` of the file on are the pages from `offset` of their block on?
-   * @returns at most `pages`; a guess still, as only some of the heads were seen
-   */
+  /** As {@link RecordHeads.reach}. */
   reach(offset: number, pages: number, pageSize: number, position: number): number {
-    const there = (page: number) => {
-      const got = fs.readSync(this.#fd, this.#heads, 0, HEAD, position + page * (HEAD + pageSize));
-      return got === HEAD && this.#isNext(0, offset + page * pageSize);
-    };
-    if (pages === 0 || there(pages - 1)) return pages;
-    let good = 0;
-    for (let bad = pages - 1; good < bad;) {
-      const middle = (good + bad) >> 1;
-      if (there(middle)) good = middle + 1;
-      else bad = middle;
-    }
-    return good;
+    return this.#look.reach(offset, pages, pageSize, position);
   }
 
   /**
@@ -106,26 +85,8 @@ export class RecordRow {
     const got = Number(this.#preadv(this.#fd, this.#pieces, likely * 2, BigInt(position)));
     const whole = Math.max(0, Math.floor(got / (HEAD + pageSize)));
     let good = 0;
-    while (good < whole && this.#isNext(good, offset + good * pageSize)) good++;
+    while (good < whole && isHead(this.#view, good * HEAD, offset + good * pageSize)) good++;
     return good;
-  }
-
-  /** As {@link RecordRow.read}, but only the heads are wanted, and nothing else is read. */
-  count(offset: number, pages: number, pageSize: number, position: number): number {
-    const likely = this.reach(offset, pages, pageSize, position);
-    const step = HEAD + pageSize;
-    let good = 0;
-    while (
-      good < likely && Number(this.#pread(this.#fd, this.#heads, 8n, BigInt(position + good * step))) === HEAD &&
-      this.#isNext(0, offset + good * pageSize)
-    ) good++;
-    return good;
-  }
-
-  #isNext(index: number, offset: number): boolean {
-    const word = offset + RAM_SAVE_FLAG_PAGE + RAM_SAVE_FLAG_CONTINUE;
-    return this.#view.getUint32(index * HEAD) === Math.floor(word / 2 ** 32) &&
-      this.#view.getUint32(index * HEAD + 4) === word % 2 ** 32;
   }
 
   #aim(at: number, pages: number, pageSize: number): void {

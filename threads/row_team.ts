@@ -7,7 +7,8 @@
  * Both stop at the first piece that is not what was guessed; what was read behind it is wiped, as memory was zero before.
  * @module
  */
-import { HEAD, type RecordRow } from "./record_row.ts";
+import { HEAD } from "./record_heads.ts";
+import type { RecordRow } from "./record_row.ts";
 
 /** Pages of a piece: with 4 KiB pages a large page of the host. */
 export const PIECE_PAGES = 512;
