@@ -5,7 +5,8 @@
  *     ch0.bin       multifd channel 0, and so on; read beside main.bin
  *     preempt.bin   the channel of urgent pages in postcopy
  *     main.rp.bin   what the destination answered: the return path
- *     capture.json  {"capture": 1, "channels": [{"file", "kind", "bytes", "opened", "closed", "back"?, "id"?}], "complete"}
+ *     capture.json  {"capture": 1, "channels": [{"file", "kind", "bytes", "opened", "closed", "back"?, "id"?}], "complete",
+ *                   "ended"}
  *
  * A recovered postcopy opens main channels again: main.1.bin. Times are ms from the first connection.
  * @module
@@ -45,6 +46,8 @@ export interface Capture {
   readonly channels: readonly CapturedChannel[];
   /** Every byte that passed is in the files. */
   readonly complete: boolean;
+  /** The source sent its stream to the end; false: the migration was cut off, and this is what had passed by then. */
+  readonly ended: boolean;
 }
 
 /** Bytes needed to tell what a channel carries: a multifd channel says its number in byte 24. */

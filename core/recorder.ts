@@ -21,6 +21,7 @@ import {
   reserveCapture,
   writeCapture,
 } from "./capture.ts";
+import { streamEnded } from "./capture_end.ts";
 import { ChannelPass, headOf, type RecordPass } from "./record_pass.ts";
 import { canPassDescriptors } from "./scm_rights.ts";
 import type { MigrateAddress, Transport, TransportContext } from "./transport.ts";
@@ -200,7 +201,8 @@ class Recording {
     const used = new Set<string>();
     const channels = this.#passes.map((one) => keep(one, directory, used));
     const problem = this.#passes.find(({ pass }) => pass.problem !== undefined)?.pass.problem;
-    const capture: Capture = { capture: 1, channels, complete: problem === undefined };
+    const ended = channels.some(({ file, kind }) => kind !== "multifd" && streamEnded(join(directory, file)));
+    const capture: Capture = { capture: 1, channels, complete: problem === undefined, ended };
     writeCapture(directory, capture);
     if (this.#failure) throw this.#failure;
     if (problem !== undefined) throw new TransportError(`Cannot record into '${directory}': ${problem}`);

@@ -20,7 +20,8 @@ export type Replay = (options: Omit<ReplayOptions, "transports">) => Promise<Rep
 const RECORD = `
 The source connects here, each of its connections is passed on, and what passes in either direction is kept: main.bin is a stream
 like any other, ch0.bin and so on are its multifd channels, main.rp.bin is what the destination answered. The recording ends when
-all connections are closed, or with Ctrl-C. tcp: without a host listens for this machine only.
+all connections are closed, or with Ctrl-C; the exit status is 1 when the migration was cut off before its end: what passed is
+kept. tcp: without a host listens for this machine only.
 
 Examples:
   miglab record --listen unix:/tmp/here --forward unix:/tmp/destination capture
@@ -60,6 +61,7 @@ export const recordCommand: CommandModule = (root, context) => {
           onProgress: step,
         });
         report(context, capture, recordText(directory, capture));
+        if (!capture.ended) context.fail(partialText(directory, capture));
       });
     });
 };
@@ -89,6 +91,14 @@ function recordText(directory: string, { channels }: Capture): string {
   return [`${directory}: ${channels.length} channel${channels.length === 1 ? "" : "s"}`, ...channels.map(one)].join(
     "\n",
   );
+}
+
+/** What a capture is that does not go to the end. */
+function partialText(directory: string, { channels }: Capture): string {
+  const main = channels.find(({ kind }) => kind === "main") ?? channels[0];
+  if (!main) return `${directory}: nothing came, so nothing is recorded`;
+  return `${directory}: partial: the migration was cut off at 0x${main.bytes.toString(16)} of ${main.file}; ` +
+    `miglab salvage ${directory}/${main.file} -o DIR keeps what is in it`;
 }
 
 /** Show how far it is, end it with Ctrl-C, and tell a failure in one line. */

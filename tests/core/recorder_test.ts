@@ -56,8 +56,8 @@ async function keepsAll(copy: boolean): Promise<void> {
   await source.migrate(uri);
   await destination.settled();
   assert.equal(destination.info().status, "completed");
-  const { channels, complete } = await capture;
-  assert.equal(complete, true);
+  const { channels, complete, ended } = await capture;
+  assert.deepEqual([complete, ended], [true, true]);
   const kept = channels.flatMap(({ file, back }) => back ? [file, back.file] : [file]);
   assert.deepEqual(fs.readdirSync(dir.file("capture")).sort(), ["capture.json", ...kept].sort());
   assert.deepEqual(channels.map(({ file, kind, back }) => [file, kind, back?.file]), [[
@@ -115,8 +115,9 @@ Deno.test("a migration that is cut is kept as far as it came", async () => {
   const abort = new AbortController();
   setTimeout(() => abort.abort(), 300);
   await assert.rejects(source.migrate(uri, { signal: abort.signal }), /cancelled/);
-  const { channels } = await capture;
+  const { channels, complete, ended } = await capture;
   assert(channels[0].bytes > 10_000);
+  assert.deepEqual([complete, ended], [true, false]);
   await using image = await openImage(dir.file("capture/main.bin"));
   assert.equal(image.complete, false);
   await destination.settled();
@@ -163,7 +164,7 @@ Deno.test("an aborted recording ends, and keeps what passed", async () => {
     signal: abort.signal,
   });
   abort.abort();
-  assert.deepEqual(await capture, { capture: 1, channels: [], complete: true });
+  assert.deepEqual(await capture, { capture: 1, channels: [], complete: true, ended: false });
 });
 
 Deno.test("PassCopy says why it does not have everything, and does not get in the way", () => {

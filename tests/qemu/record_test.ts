@@ -65,6 +65,7 @@ for (const channels of [0, 3]) {
 
       const capture = await recorded;
       assert.equal(capture.channels.length, 1 + channels);
+      assert.equal(capture.ended, true);
       const names = Array.from({ length: channels }, (_, i) => `ch${i}.bin`);
       assert.deepEqual(capture.channels.map(({ file }) => file).sort(), [...names, "main.bin"]);
       await using image = await openImage(`${directory}/main.bin`, {
@@ -117,8 +118,8 @@ for (const copy of [false, true]) {
     assert.equal((await migration).status, "completed");
     await to.settled();
     assert.equal(to.info().status, "completed");
-    const { channels, complete } = await recorded;
-    assert.equal(complete, true);
+    const { channels, complete, ended } = await recorded;
+    assert.deepEqual([complete, ended], [true, true]);
     assert.deepEqual(channels.map(({ file, back }) => [file, back?.file]), [
       ["main.bin", "main.rp.bin"],
       ["preempt.bin", undefined],

@@ -1,0 +1,75 @@
+/**
+ * One of the machines dies while a migration is under way, as in a crash: what the program says, and what is left behind.
+ * @module
+ */
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import { readCapture } from "../../core/capture.ts";
+import { openImage, Qemu, salvageImage } from "../../mod.ts";
+import { qemuTest } from "./available.ts";
+import { guestFiles } from "./content.ts";
+import { sweepingRom } from "./rom.ts";
+
+const RAM = 64 << 20;
+const MACHINE = ["-machine", "pc", "-m", "64"];
+const MAIN = new URL("../../main.ts", import.meta.url).pathname;
+/** Bytes a second: the migration is still under way when the machine dies. */
+const SLOW = 4 << 20;
+
+/** The program, running. */
+function start(permissions: readonly string[], args: readonly string[]) {
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", ...permissions, MAIN, ...args],
+    env: { NO_COLOR: "1" },
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const ended = child.output().then(({ code, stdout, stderr }) => {
+    const text = new TextDecoder();
+    return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
+  });
+  return { child, ended };
+}
+
+async function until(what: () => boolean | Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 1000; i++) {
+    if (await what()) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error("waited in vain");
+}
+
+const sent = async (vm: Qemu) =>
+  (await vm.execute("query-migrate") as { ram?: { transferred: number } }).ram?.transferred ?? 0;
+
+for (const [by, permissions] of [["the kernel", ["-A"]], ["this program", ["-A", "--deny-ffi"]]] as const) {
+  for (const victim of ["source", "destination"] as const) {
+    qemuTest(`record says that the ${victim} died when ${by} passed the bytes on, and keeps them`, async () => {
+      using files = guestFiles(sweepingRom(), RAM);
+      await using source = await Qemu.launch({ args: [...MACHINE, ...files.load] });
+      const forward = `unix:${source.path("in")}`;
+      await using target = await Qemu.launch({ args: [...MACHINE, ...files.bios, "-incoming", forward] });
+      await source.execute("migrate-set-parameters", { "max-bandwidth": SLOW });
+      const directory = source.path("capture"), here = source.path("here");
+      const { ended } = start(permissions, ["record", "--listen", `unix:${here}`, "--forward", forward, directory]);
+      await until(() => fs.existsSync(here));
+      await source.execute("migrate", { uri: `unix:${here}` });
+      await until(async () => await sent(source) > 1 << 20);
+      if (victim === "source") source.kill();
+      else target.kill();
+      const { code, stdout, stderr } = await ended;
+      const { channels: [main], complete, ended: whole } = readCapture(directory);
+      assert.deepEqual([code, complete, whole], [1, true, false], stderr);
+      assert.equal(
+        stderr,
+        `miglab: listening on unix:${here}\nmiglab: ${directory}: partial: the migration was cut off at ` +
+          `0x${main.bytes.toString(16)} of main.bin; miglab salvage ${directory}/main.bin -o DIR keeps what is in it\n`,
+      );
+      assert.match(stdout, /^\S+\/capture: 1 channel\n {2}main\.bin +[\d.]+ MiB\n$/);
+      await using image = await openImage(`${directory}/main.bin`);
+      assert.deepEqual([image.complete, image.bytes], [false, main.bytes]);
+      const { ram } = await salvageImage(`${directory}/main.bin`, source.path("salvaged"));
+      assert(ram.some(({ block, dataPages }) => block === "pc.ram" && dataPages > 100), JSON.stringify(ram));
+    });
+  }
+}
