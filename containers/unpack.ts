@@ -2,25 +2,23 @@
  * Compressed streams as byte sources.
  *
  *     gzip                   node:zlib, several members one after another
- *     zstd                   the system's own program, or node:zlib a frame at a time
+ *     zstd                   the system's own program, or node:zlib a frame at a time where it is missing or not to be run
  *     bzip2, xz, lzop        the system's own program, PROGRAM -dc, as libvirt does it
  *
  * What comes out before a cut or a fault is given first; {@link UnpackedSource.problem} says then why it ended.
  * @module
  */
 import { Buffer } from "node:buffer";
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import * as fs from "node:fs";
-import { delimiter, join } from "node:path";
-import process from "node:process";
 import { createGunzip, zstdDecompressSync } from "node:zlib";
 import type { ByteSource } from "../stream/channel.ts";
 import { TransportError } from "../stream/errors.ts";
 import type { Compression } from "./magic.ts";
+import { endProgram, mayRun, type Program, startProgram, textOf } from "./program.ts";
 import { ZstdFrames } from "./zstd_frames.ts";
 
 const CHUNK = 1 << 18;
+/** Characters that are kept of what a program complains about. */
+const SAID_LIMIT = 500;
 /** Bytes of gzip between two looks at what came out, which may be a thousand times as much. */
 const GZIP_STEP = 1 << 16;
 /** What the programs say of a file that was cut. */
@@ -63,7 +61,7 @@ export function unpack(
   options: { readonly searchPath?: string } = {},
 ): UnpackedSource {
   const packed = chunks(source);
-  const searchPath = options.searchPath ?? process.env.PATH ?? "";
+  const { searchPath } = options;
   const pieces: Pieces = compression === "gzip"
     ? gunzip(packed)
     : compression === "zstd"
@@ -144,8 +142,14 @@ async function* gunzip(packed: AsyncGenerator<Uint8Array>): Pieces {
  * By the program where it is installed. Without it whole frames are held in memory: `createZstdDecompress` of Deno 2.9 ends the
  * process when data is damaged, the synchronous call can be caught.
  */
-async function* unzstd(packed: AsyncGenerator<Uint8Array>, searchPath: string): Pieces {
-  if (findProgram("zstd", searchPath)) return yield* program(packed, "zstd", searchPath);
+async function* unzstd(packed: AsyncGenerator<Uint8Array>, searchPath: string | undefined): Pieces {
+  if (mayRun("zstd")) {
+    try {
+      return yield* program(packed, "zstd", searchPath);
+    } catch (error) {
+      if (!(error instanceof NotInstalledError)) throw error;
+    }
+  }
   const frames = new ZstdFrames();
   let parts: Uint8Array[] = [];
   let held = 0;
@@ -155,7 +159,11 @@ async function* unzstd(packed: AsyncGenerator<Uint8Array>, searchPath: string): 
       if (data) parts.push(chunk.subarray(0, used));
       held += data ? used : 0;
       chunk = chunk.subarray(used);
-      if (held > FRAME_LIMIT) throw missing("zstd");
+      if (held > FRAME_LIMIT) {
+        throw new TransportError(
+          "Cannot unpack: a frame of more than 256 MiB takes the program zstd, and leave to run it",
+        );
+      }
       if (!ended || parts.length === 0) continue;
       try {
         yield zstdDecompressSync(Buffer.concat(parts), { maxOutputLength: UNPACKED_LIMIT });
@@ -172,53 +180,50 @@ async function* unzstd(packed: AsyncGenerator<Uint8Array>, searchPath: string): 
 async function* program(
   packed: AsyncGenerator<Uint8Array>,
   name: Exclude<Compression, "gzip">,
-  searchPath: string,
+  searchPath: string | undefined,
 ): Pieces {
-  const path = findProgram(name, searchPath);
-  if (!path) throw missing(name);
-  const args = name === "lzop" ? ["-dc", "--ignore-warn"] : ["-dc"];
-  const child = spawn(path, args, { stdio: ["pipe", "pipe", "pipe"] });
-  const ended = new Promise<number | null>((resolve) => child.on("close", resolve).on("error", () => resolve(null)));
-  let said = "";
-  child.stderr.on("data", (text: Buffer) => said = (said + text).slice(0, 500));
-  child.stdin.on("error", () => {}); // it ended before its input did; its exit status says why
-  const feed = async () => {
-    for await (const chunk of packed) {
-      if (child.exitCode !== null || child.stdin.destroyed) return;
-      if (!child.stdin.write(chunk)) await Promise.race([once(child.stdin, "drain"), ended]);
-    }
-    child.stdin.end();
-  };
+  const child = start(name, searchPath);
+  const said = textOf(child.stderr, SAID_LIMIT);
+  const writer = child.stdin.getWriter();
+  writer.closed.catch(() => {}); // it ended before its input did; its exit status says why
   let failure: unknown;
-  const feeding = feed().catch((error) => {
-    failure = error;
-    child.stdin.destroy();
-  });
+  const feed = async () => {
+    for (;;) {
+      const { value, done } = await packed.next().catch((error) => {
+        failure = error;
+        return { value: undefined, done: true } as const;
+      });
+      if (done) break;
+      await writer.write(value);
+    }
+    await writer.close();
+  };
+  const feeding = feed().catch(() => {});
   try {
-    yield* child.stdout as AsyncIterable<Uint8Array>;
+    yield* child.stdout;
     await feeding;
     if (failure) throw failure;
-    const code = await ended;
-    return code === 0 ? undefined : said.trim().split("\n")[0] || `ended with status ${code}`;
+    const { code } = await child.status;
+    return code === 0 ? undefined : (await said).trim().split("\n")[0] || `ended with status ${code}`;
   } finally {
-    if (child.exitCode === null) child.kill();
+    await endProgram(child);
   }
 }
 
-/** Path of an installed program. */
-function findProgram(name: string, searchPath: string): string | undefined {
-  const paths = searchPath.split(delimiter).filter(Boolean).map((directory) => join(directory, name));
-  return paths.find((path) => {
-    try {
-      fs.accessSync(path, fs.constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
+function start(name: Exclude<Compression, "gzip">, searchPath: string | undefined): Program {
+  try {
+    return startProgram(name, name === "lzop" ? ["-dc", "--ignore-warn"] : ["-dc"], searchPath);
+  } catch (error) {
+    const { cause, message } = error as TransportError;
+    if (cause instanceof Deno.errors.NotFound) throw new NotInstalledError(name);
+    throw new TransportError(message.replace(/^Cannot run /, "Cannot unpack with "));
+  }
 }
 
-function missing(name: string): TransportError {
-  const packageName = name === "xz" ? "xz-utils" : name;
-  return new TransportError(`Cannot unpack: the program ${name} is not installed (apt-get install ${packageName})`);
+/** A program is needed and not there. */
+class NotInstalledError extends TransportError {
+  constructor(name: string) {
+    const packageName = name === "xz" ? "xz-utils" : name;
+    super(`Cannot unpack: the program ${name} is not installed (apt-get install ${packageName})`);
+  }
 }

@@ -39,6 +39,10 @@ export function verifyAgainst(image: Image, target: TargetQemu, report: Report):
   if (machine !== undefined && target.machines && !target.machines.has(machine)) {
     report("error", at + 13, "configuration.machine", `machine type ${machine}: ${target.name} has none of that name`);
   }
+  if (machine !== undefined && target.dumpedMachine !== undefined && target.dumpedMachine !== machine) {
+    const text = `machine type ${machine}: ${target.name} was dumped from ${target.dumpedMachine}`;
+    report("warning", at + 13, "configuration.machine", `${text}, and a QEMU that runs as that refuses the other`);
+  }
   for (const capability of capabilities) {
     if (!target.capabilities || target.capabilities.includes(capability)) continue;
     report(

@@ -7,10 +7,9 @@
  * The process ends with the load, or when the time is over.
  * @module
  */
-import { spawn } from "node:child_process";
 import { realpathSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { openImage } from "../containers/image.ts";
+import { endProgram, linesOf, type Program, startProgram, textOf } from "../containers/program.ts";
 import { StreamError, TransportError } from "../stream/errors.ts";
 
 /** Bytes of its stderr that are kept. */
@@ -43,22 +42,32 @@ export async function runIncoming(program: string, path: string, options: RunOpt
   const { offset, capabilities } = await streamIn(path, options.offset ?? 0);
   const uri = `file:${realpathSync(path)}` + (offset > 0 ? `,offset=${offset}` : "");
   const own = "-S -display none -monitor none -serial none -qmp stdio -incoming defer".split(" ");
-  const child = spawn(program, [...options.args, ...own], { stdio: ["pipe", "pipe", "pipe"] });
-  let said = "";
-  child.stderr.on("data", (text) => said = (said + text).slice(0, SAID_LIMIT));
-  child.stdin.on("error", () => {}); // it has ended: its exit says so
-  const ended = new Promise<Error | undefined>((resolve) => {
-    child.on("error", resolve);
-    child.on("close", () => resolve(undefined));
-  });
+  const child = startProgram(program, [...options.args, ...own]);
   const timeoutMs = options.timeoutMs ?? 60_000;
   let late = false;
   const timer = setTimeout(() => {
     late = true;
-    child.kill("SIGKILL");
+    endProgram(child, "SIGKILL");
   }, timeoutMs);
-  const send = (execute: string, args?: object) =>
-    child.stdin.write(JSON.stringify({ execute, ...(args ? { arguments: args } : {}) }) + "\n");
+  try {
+    const [complaints, { loaded, said }] = await Promise.all([
+      textOf(child.stderr, SAID_LIMIT),
+      converse(child, uri, capabilities),
+      child.status,
+    ]);
+    return { loaded, said: complaints + said + (late ? `no end after ${timeoutMs / 1000} s\n` : "") };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Have it load, look how that goes, and have it quit. `said`: QMP's errors, a line each. */
+async function converse(program: Program, uri: string, capabilities: readonly string[]): Promise<RunResult> {
+  const writer = program.stdin.getWriter();
+  const send = (execute: string, args?: object) => {
+    const text = JSON.stringify({ execute, ...(args ? { arguments: args } : {}) }) + "\n";
+    writer.write(new TextEncoder().encode(text)).catch(() => {}); // it has ended: its exit says so
+  };
   send("qmp_capabilities");
   if (capabilities.length > 0) {
     send("migrate-set-capabilities", {
@@ -68,28 +77,21 @@ export async function runIncoming(program: string, path: string, options: RunOpt
   send("migrate-incoming", { uri });
   send("query-migrate");
   let loaded = false;
+  let said = "";
   let polling: ReturnType<typeof setTimeout> | undefined;
-  const replies = createInterface({ input: child.stdout });
-  replies.on("line", (line) => {
+  for await (const line of linesOf(program.stdout, SAID_LIMIT)) {
     const { error, return: value } = parse(line);
     if (error) {
-      said += `${error.desc}\n`;
+      said = (said + `${error.desc}\n`).slice(0, SAID_LIMIT);
       send("quit");
     } else if (value?.status === "completed" || value?.status === "failed") {
       loaded = value.status === "completed";
       if (!loaded && value["error-desc"]) said += `${value["error-desc"]}\n`;
       send("quit");
     } else if (value?.status !== undefined) polling = setTimeout(() => send("query-migrate"), POLL_MS);
-  });
-  const failure = await ended;
-  clearTimeout(timer);
-  clearTimeout(polling);
-  replies.close();
-  if (failure) {
-    const missing = (failure as NodeJS.ErrnoException).code === "ENOENT";
-    throw new TransportError(`Cannot run '${program}': ${missing ? "No such file or directory" : failure.message}`);
   }
-  if (late) said += `no end after ${timeoutMs / 1000} s\n`;
+  clearTimeout(polling);
+  await writer.close().catch(() => {});
   return { loaded, said };
 }
 

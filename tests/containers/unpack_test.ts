@@ -98,6 +98,62 @@ Deno.test("unpack() reads zstd without the program, frame by frame", async () =>
   assert.match((await unzstd(frames[0])).problem!, /^(zstd: |the file was cut: its zstd data )[^\n]+$/);
 });
 
+for (const compression of ["gzip", "zstd"] as const) {
+  const packed = compression === "gzip" ? gzipSync(plain) : zstdCompressSync(plain);
+
+  Deno.test({
+    name: `unpack() reads ${compression} without a permission`,
+    permissions: "none",
+    async fn() {
+      assert((await all(packed, compression)).bytes.equals(plain));
+    },
+  });
+}
+
+Deno.test({
+  name: "unpack() says in a line that it may not run the program",
+  permissions: "none",
+  async fn() {
+    await assert.rejects(all(Buffer.from("BZh9"), "bzip2"), {
+      name: "TransportError",
+      message: /^Cannot unpack with 'bzip2': Requires run access to "bzip2", [^\n]+$/,
+    });
+  },
+});
+
+const xz = installed("xz") ? pack("xz", plain) : undefined;
+
+Deno.test({
+  name: "unpack() needs no more than to run the program",
+  ignore: !xz,
+  permissions: { run: ["xz"] },
+  async fn() {
+    assert((await all(xz!, "xz")).bytes.equals(plain));
+  },
+});
+
+Deno.test("unpack() is done with a program that reads no further", async () => {
+  if (!xz) return;
+  const damaged = Buffer.concat([xz.subarray(0, xz.length >> 1), Buffer.alloc(4 << 20, 0x55)]);
+  const { bytes, problem } = await all(damaged, "xz");
+  assert(bytes.length > 1 << 20 && bytes.subarray(0, 1 << 20).equals(plain.subarray(0, 1 << 20)));
+  assert.match(problem!, /^xz: [^\n]+$/);
+});
+
+Deno.test("unpack() passes on that its source cannot be read", async () => {
+  if (!xz) return;
+  let reads = 0;
+  const read = (view: Uint8Array) => {
+    if (reads++ > 0) throw new Error("the disk is gone");
+    view.set(xz.subarray(0, 1000));
+    return 1000;
+  };
+  const source = unpack({ name: "main", start: 0, read }, "xz");
+  await assert.rejects(async () => {
+    while (await source.read(new Uint8Array(1 << 16)) > 0);
+  }, /^Error: the disk is gone$/);
+});
+
 Deno.test("closing early ends the program", async () => {
   if (!installed("xz")) return;
   const source = unpack(bufferSource(pack("xz", plain), { sequential: true }), "xz");

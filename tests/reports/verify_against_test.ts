@@ -113,4 +113,59 @@ Deno.test("verify --against: what is no dump, and what is no program", async () 
     verifyImage(good, { against: "/no/such/qemu" }),
     /Cannot ask '\/no\/such\/qemu': No such file or directory/,
   );
+  await assert.rejects(
+    verifyImage(good, { against: good }),
+    /^TransportError: Cannot ask '.*': [^\n;]+; and it is not what -dump-vmstate writes$/,
+  );
+  await assert.rejects(
+    verifyImage(good, { against: "true" }),
+    /^TransportError: Cannot ask 'true': no QEMU, it lists no machine types$/,
+  );
+  await assert.rejects(
+    verifyImage(good, { against: "false" }),
+    /^TransportError: Cannot ask 'false': ended with status 1$/,
+  );
+  const complaint = "echo first >&2; echo last >&2; exit 3";
+  const program = join(directory, "complains");
+  writeFileSync(program, `#!/bin/sh\n${complaint}\n`, { mode: 0o700 });
+  await assert.rejects(verifyImage(good, { against: program }), /^TransportError: Cannot ask '.*complains': last$/);
+});
+
+Deno.test("verify --against: a dump with members that are not what they should be", async () => {
+  const good = await fixturePath("isapc-file");
+  const path = join(directory, "odd.json");
+  const layout = { name: "i8254", version_id: 3, minimum_version_id: 2 };
+  const odd: unknown[] = [
+    null,
+    7,
+    { Description: null },
+    { Description: [] },
+    { Description: { ...layout, version_id: "3" } },
+    { Description: { ...layout, Fields: {} } },
+    { Description: { ...layout, Fields: [null] } },
+    { Description: { ...layout, Fields: [{ field: "x", version_id: 0, field_exists: false }] } },
+    { Description: { ...layout, Subsections: [{ name: "s" }] } },
+  ];
+  for (const device of odd) {
+    writeFileSync(path, JSON.stringify({ vmschkmachine: { Name: "isapc" }, "isa-pit": device }));
+    await assert.rejects(
+      verifyImage(good, { against: path }),
+      /^TransportError: Cannot read '.*': isa-pit has no layout$/,
+      JSON.stringify(device),
+    );
+  }
+});
+
+Deno.test("verify --against: a dump of another machine type is worth knowing", async () => {
+  const path = join(directory, "machine.json");
+  const made = dump(() => {});
+  for (const [name, warnings] of [["isapc", 0], ["pc-i440fx-9.2", 1]] as const) {
+    writeFileSync(path, JSON.stringify({ ...made, vmschkmachine: { Name: name } }));
+    const { ok, findings } = await verifyImage(await fixturePath("isapc-file"), { against: path });
+    assert.deepEqual([ok, findings.length], [true, warnings]);
+    if (!warnings) continue;
+    const { severity, offset, path: where, message } = findings[0];
+    assert.deepEqual([severity, offset, where], ["warning", 13, "configuration.machine"]);
+    assert.match(message, /^machine type isapc: .*machine\.json was dumped from pc-i440fx-9\.2, and a QEMU/);
+  }
 });
