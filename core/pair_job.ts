@@ -9,8 +9,9 @@
  * @module
  */
 import fs from "node:fs";
-import { CommandError } from "../stream/errors.ts";
+import { CommandError, TransportError } from "../stream/errors.ts";
 import { type ComparedMachines, compareMachines } from "./compare_machines.ts";
+import { checkAlike, checkWaits, lastWords } from "./destination.ts";
 import { type Forecast, forecast } from "./forecast.ts";
 import type { MigrationInfo } from "./migration_info.ts";
 import { SettingsGuard } from "./settings_guard.ts";
@@ -49,36 +50,46 @@ export async function pairMachines(
   destination: AssembledWorkbench,
   options: PairOptions = {},
 ): Promise<Paired> {
-  const { running } = await source.qmp("query-status") as { running: boolean };
-  await checkEnds(source, destination);
+  options.signal?.throwIfAborted();
+  const { status, running } = await source.qmp("query-status") as { status: string; running: boolean };
+  if (["inmigrate", "postmigrate"].includes(status)) throw new CommandError(`Cannot pair: the source is ${status}`);
+  await checkWaits(destination, "Cannot pair: the destination");
+  await checkAlike(source, destination, "Cannot pair: the source");
   const parameters = { ...await sharedParameters(source), ...options.parameters };
   const capabilities = { ...await capabilitiesOf(source), ...options.capabilities };
   const guards = [await SettingsGuard.set(source, { capabilities, parameters })];
   const directory = Deno.makeTempDirSync({ prefix: "miglab-pair-" });
+  let handedOver = false;
   try {
     guards.push(await SettingsGuard.set(destination, { capabilities, parameters }));
     await destination.qmp("stop"); // it is to stand still until it was looked at
     const info = await migrate(source, destination, options, `unix:${directory}/migration`);
     const compared = await compareMachines(source, destination);
+    handedOver = true;
     if (running) await destination.qmp("cont");
     const { status: runState } = await destination.qmp("query-status") as { status: string };
     return { ...compared, info, runState };
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    // the destination stands still, or is gone: the guest is the source's again
+    if (running && !handedOver) await startAgain(source, error);
+    for (const guard of guards) await guard.restore(error);
+    throw error;
   } finally {
     for (const guard of guards) await guard.restore();
     fs.rmSync(directory, { recursive: true, force: true });
   }
 }
 
-async function checkEnds(source: AssembledWorkbench, destination: AssembledWorkbench): Promise<void> {
-  const states = [source, destination].map((one) => one.qmp("query-status") as Promise<{ status: string }>);
-  const [from, to] = (await Promise.all(states)).map(({ status }) => status);
-  if (["inmigrate", "postmigrate"].includes(from)) throw new CommandError(`Cannot pair: the source is ${from}`);
-  if (to !== "inmigrate") {
-    throw new CommandError(`Cannot pair: the destination is ${to}; start it with -incoming defer`);
-  }
-  const machines = [source, destination].map(({ session }) => session.guest.configuration.machine);
-  if (machines[0] !== machines[1] && machines.every((name) => name !== "")) {
-    throw new CommandError(`Cannot pair: the source is a ${machines[0]} and the destination a ${machines[1]}`);
+/** A source that was sent to the end goes on; one that was not does so by itself. */
+async function startAgain(source: AssembledWorkbench, failure: Error): Promise<void> {
+  try {
+    const { status } = await source.qmp("query-status") as { status: string };
+    if (status === "postmigrate") await source.qmp("cont");
+  } catch (error) {
+    if (!(error instanceof TransportError)) {
+      failure.message += `; the source stays stopped: ${(error as Error).message}`;
+    }
   }
 }
 
@@ -109,10 +120,12 @@ async function migrate(
     if (status !== "completed") throw new CommandError(`The destination did not load it: ${why ?? status}`);
     return info;
   } catch (error) {
-    const { "error-desc": why } = await destination.qmp("query-migrate").catch(() => ({})) as MigrationInfo;
-    if (why && error instanceof Error && !error.message.includes(why)) {
-      error.message += `; the destination says: ${why}`;
+    if (!(error instanceof Error)) throw error;
+    if (signal?.aborted) {
+      throw new CommandError("migration cancelled: the source goes on, the destination must be started anew");
     }
+    const words = await lastWords(destination);
+    if (words && !error.message.includes(words.replace(/^.*?: /, ""))) error.message += `; ${words}`;
     throw error;
   }
 }

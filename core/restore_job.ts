@@ -5,6 +5,7 @@
  */
 import fs from "node:fs";
 import { CommandError, TransportError } from "../stream/errors.ts";
+import { checkWaits } from "./destination.ts";
 import { errnoText } from "./errno.ts";
 import { holdPath } from "./fds.ts";
 import type { MigrationInfo } from "./migration_info.ts";
@@ -53,10 +54,7 @@ export async function restoreFromFile(
   if (!mapped && (channels !== undefined || directIo)) {
     throw new CommandError("Channels and direct I/O need a mapped-ram file");
   }
-  const { status } = await bench.qmp("query-status") as { status: string };
-  if (status !== "inmigrate") {
-    throw new CommandError(`Cannot restore: the machine is ${status}; start QEMU with -incoming defer`);
-  }
+  await checkWaits(bench, "Cannot restore: the machine");
   const multifd = channels !== undefined || directIo;
   const settings = await SettingsGuard.set(bench, {
     capabilities: {
@@ -74,6 +72,9 @@ export async function restoreFromFile(
     if (options.cont) await bench.qmp("cont");
     const { status: runState } = await bench.qmp("query-status") as { status: string };
     return { runState, info };
+  } catch (error) {
+    if (error instanceof Error) await settings.restore(error);
+    throw error;
   } finally {
     await settings.restore();
   }

@@ -137,6 +137,7 @@ export async function saveToFile(
     if (target && there) target.discard();
     else if (target) error.message += `; what was written is in '${target.abandon()}'`;
     if (stopped && there) await startAgain(bench);
+    await settings.restore(error);
     throw error;
   } finally {
     await settings.restore();

@@ -18,6 +18,7 @@ export class SettingsGuard {
   readonly #bench: AssembledWorkbench;
   readonly #capabilities: { capability: string; state: boolean }[];
   readonly #parameters: Record<string, unknown>;
+  #restored = false;
 
   private constructor(bench: AssembledWorkbench, before: WantedSettings) {
     this.#bench = bench;
@@ -51,25 +52,36 @@ export class SettingsGuard {
       if (changes.length > 0) await bench.qmp("migrate-set-capabilities", { capabilities: changes });
       if (parameters.length > 0) await bench.qmp("migrate-set-parameters", Object.fromEntries(parameters));
     } catch (error) {
-      await guard.restore();
+      await guard.restore(error as Error);
       throw error;
     }
     return guard;
   }
 
-  /** Put everything back. A machine that is gone needs nothing. */
-  async restore(): Promise<void> {
+  /**
+   * Put everything back, once. A machine that is gone needs nothing.
+   * @param failure of the job, to which a refusal is added
+   * @throws {CommandError} what the machine has against it, when the job itself did not fail
+   */
+  async restore(failure?: Error): Promise<void> {
+    if (this.#restored) return;
+    this.#restored = true;
     const back: [name: string, args: Record<string, unknown>, any: boolean][] = [
       ["migrate-set-parameters", this.#parameters, Object.keys(this.#parameters).length > 0],
       ["migrate-set-capabilities", { capabilities: this.#capabilities }, this.#capabilities.length > 0],
     ];
+    const refusals: string[] = [];
     for (const [name, args, any] of back) {
       try {
         if (any) await this.#bench.qmp(name, args);
       } catch (error) {
-        if (!(error instanceof TransportError)) throw error;
+        if (!(error instanceof TransportError)) refusals.push((error as Error).message);
       }
     }
+    if (refusals.length === 0) return;
+    const text = `settings of the machine are not put back: ${refusals.join("; ")}`;
+    if (!failure) throw new CommandError(text);
+    failure.message += `; ${text}`;
   }
 }
 

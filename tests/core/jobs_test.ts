@@ -120,7 +120,7 @@ Deno.test("a guest that stood is not started by a save, and one saved before is 
   const saved = await bench.save(dir.file("out"));
   assert.equal(saved.wasRunning, false);
   await assert.rejects(bench.save(dir.file("out")), /was saved or migrated already/);
-  await assert.rejects(bench.restore(dir.file("out")), /the machine is postmigrate; start QEMU with -incoming defer/);
+  await assert.rejects(bench.restore(dir.file("out")), /the machine is postmigrate; start it with -incoming defer/);
 });
 
 Deno.test("TargetFile gives a file its name only when it is whole, through symbolic links", async () => {

@@ -179,7 +179,7 @@ qemuTest("what cannot be saved or restored is refused before anything is touched
   await assert.rejects(bench.restore(out), { name: "StreamError" });
   await bench.save(out);
   await assert.rejects(bench.save(out), /was saved or migrated already/);
-  await assert.rejects(bench.restore(out), /the machine is postmigrate; start QEMU with -incoming defer/);
+  await assert.rejects(bench.restore(out), /the machine is postmigrate; start it with -incoming defer/);
   await using other = await Qemu.launch({ args: ["-machine", "q35", "-m", "64", "-incoming", "defer"] });
   await using waiting = await Workbench.open({ qmp: other.qmp });
   await assert.rejects(waiting.save(out), /waits for an incoming migration/);
@@ -218,7 +218,7 @@ qemuTest("miglab save and restore do it from the command line", async () => {
   const again = await miglab(["-A"], ["restore", "--qmp", target.qmp, out]);
   assert.deepEqual([again.code, again.stderr], [
     1,
-    "miglab: Cannot restore: the machine is running; start QEMU with -incoming defer\n",
+    "miglab: Cannot restore: the machine is running; start it with -incoming defer\n",
   ]);
   for (const wrong of [["save", out], ["save", "--qmp", "x"], ["save", "--qmp", "x", "--channels", "0", out]]) {
     assert.equal((await miglab(["-A"], wrong)).code, 2);

@@ -65,11 +65,52 @@ for (const [by, permissions] of [["the kernel", ["-A"]], ["this program", ["-A",
         `miglab: listening on unix:${here}\nmiglab: ${directory}: partial: the migration was cut off at ` +
           `0x${main.bytes.toString(16)} of main.bin; miglab salvage ${directory}/main.bin -o DIR keeps what is in it\n`,
       );
-      assert.match(stdout, /^\S+\/capture: 1 channel\n {2}main\.bin +[\d.]+ MiB\n$/);
+      assert.match(stdout, /^\S+\/capture: 1 channel\n {2}main\.bin +[\d.]+ [KM]iB\n$/);
       await using image = await openImage(`${directory}/main.bin`);
       assert.deepEqual([image.complete, image.bytes], [false, main.bytes]);
       const { ram } = await salvageImage(`${directory}/main.bin`, source.path("salvaged"));
       assert(ram.some(({ block, dataPages }) => block === "pc.ram" && dataPages > 100), JSON.stringify(ram));
+    });
+  }
+}
+
+/** Capabilities and parameters. */
+async function settingsOf(vm: Qemu): Promise<unknown[]> {
+  return [await vm.execute("query-migrate-capabilities"), await vm.execute("query-migrate-parameters")];
+}
+
+for (const channels of [[], ["--channels", "2"]]) {
+  for (const victim of ["source", "destination", "nobody"] as const) {
+    const what = victim === "nobody" ? "Ctrl-C" : `the death of the ${victim}`;
+    qemuTest(`pair ${channels.join(" ")} is over with ${what}, and who is left is as before`, async () => {
+      using files = guestFiles(sweepingRom(), RAM);
+      await using source = await Qemu.launch({ args: [...MACHINE, ...files.load] });
+      await using target = await Qemu.launch({ args: [...MACHINE, ...files.bios, "-incoming", "defer"] });
+      const before = new Map([[source, await settingsOf(source)], [target, await settingsOf(target)]]);
+      const { child, ended } = start(["-A"], [
+        "pair",
+        ...["--src", source.qmp, "--dst", target.qmp, "--max-bandwidth", String(SLOW), ...channels],
+      ]);
+      await until(async () => await sent(source) > 1 << 20);
+      if (victim === "nobody") child.kill("SIGINT");
+      else (victim === "source" ? source : target).kill();
+      const { code, stdout, stderr } = await ended;
+      assert.deepEqual([code, stdout], [1, ""], stderr);
+      assert.match(
+        stderr,
+        {
+          source: /^miglab: lost QEMU at [^\n]*; the destination says: load of migration failed: [^\n]*\n$/,
+          destination: /^miglab: [^\n]*; the destination is gone\n$/,
+          nobody: /^miglab: migration cancelled: the source goes on, the destination must be started anew\n$/,
+        }[victim],
+      );
+      for (const vm of [source, target]) {
+        if (vm === (victim === "source" ? source : victim === "destination" ? target : undefined)) continue;
+        assert.deepEqual(await settingsOf(vm), before.get(vm));
+      }
+      if (victim !== "source") {
+        assert.deepEqual(await source.execute("query-status"), { status: "running", running: true });
+      }
     });
   }
 }

@@ -52,6 +52,8 @@ qemuTest("what differs is said: the pages, and the lines of the monitor", async 
   await using one = await Qemu.launch({ args: [...MACHINE, "-S"] });
   using files = guestFiles(sweepingRom(), RAM);
   await using other = await Qemu.launch({ args: [...MACHINE, ...files.load] });
+  // until it has written its first page
+  while (/ 0x0+\s*$/.test(await other.hmp(`xp /1xw ${SWEEP.first}`))) await new Promise((go) => setTimeout(go, 10));
   await other.execute("stop");
   await using a = await Workbench.open({ qmp: one.qmp });
   await using b = await Workbench.open({ qmp: other.qmp });
@@ -76,10 +78,26 @@ qemuTest("machines that cannot be paired are refused before anything is touched"
   await assert.rejects(pairMachines(a, a), /the destination is prelaunch; start it with -incoming defer/);
 });
 
-qemuTest("a destination that cannot load says why", async () => {
-  await using source = await Qemu.launch({ args: [...MACHINE, "-S"] });
-  await using target = await Qemu.launch({ args: ["-machine", "pc", "-m", "96", "-incoming", "defer"] });
-  await using a = await Workbench.open({ qmp: source.qmp });
-  await using b = await Workbench.open({ qmp: target.qmp });
-  await assert.rejects(pairMachines(a, b), /load of migration failed|Size mismatch/);
+qemuTest("a destination that cannot load says why, the source goes on, and the other is not asked again", async () => {
+  using files = guestFiles(sweepingRom(), RAM);
+  const devices = ["-device", "virtio-rng-pci"];
+  await using source = await Qemu.launch({ args: [...MACHINE, ...files.load, ...devices] });
+  await using target = await Qemu.launch({ args: [...MACHINE, ...files.bios, "-incoming", "defer"] });
+  await using small = await Qemu.launch({ args: ["-machine", "pc", "-m", "32", "-incoming", "defer"] });
+  const listening = `unix:${source.path("elsewhere")}`;
+  await using busy = await Qemu.launch({ args: [...MACHINE, "-incoming", listening] });
+  const [a, b, c, d] = await Promise.all([source, target, small, busy].map(({ qmp }) => Workbench.open({ qmp })));
+  try {
+    await assert.rejects(pairMachines(a, c), /the source has 64 MiB of RAM and the destination 32 MiB$/);
+    await assert.rejects(pairMachines(a, d), /the destination waits at an address of its own; start it with -incoming/);
+    await assert.rejects(
+      pairMachines(a, b),
+      /; the destination says: load of migration failed|did not load it: load of/,
+    );
+    assert.deepEqual(await source.execute("query-status"), { status: "running", running: true });
+    await assert.rejects(pairMachines(a, b), /the destination has failed to load before \(.*\); start it anew$/);
+    assert.deepEqual(await source.execute("query-status"), { status: "running", running: true });
+  } finally {
+    for (const bench of [a, b, c, d]) await bench[Symbol.asyncDispose]();
+  }
 });
