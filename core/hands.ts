@@ -11,16 +11,16 @@ import type { Session } from "./session.ts";
 
 /** Bytes of guest from which on a save is long enough for its threads to be worth it. */
 const LARGE = 1 << 30;
-/** Threads started ahead; each costs some MiB. */
-const MOST = 16;
+/** Threads started ahead; each costs some MiB. Of the channels of a file those that start first. */
+const MOST = 16, MOST_OF_FILE = navigator.hardwareConcurrency;
 
 /** Settings were made: start what the next migration will want. */
 export function startHands(session: Session): void {
   if (session.remote) return;
   const channels = Math.min(Number(session.parameter("multifd-channels")), MOST);
   const intoFile = session.on("mapped-ram") && session.on("multifd");
-  if (session.incoming.waiting) return startAhead(LANE_WORKER, intoFile ? channels : 1);
+  if (session.incoming.waiting) return startAhead(LANE_WORKER, intoFile ? Math.min(channels, MOST_OF_FILE) : 1);
   if (!session.on("multifd") || session.guest.memory.totalBytes < LARGE) return;
-  if (intoFile) startAhead(PAGE_WRITER, channels);
+  if (intoFile) startAhead(PAGE_WRITER, Math.min(channels, MOST_OF_FILE));
   else if (canPassDescriptors()) startAhead(SEND_WORKER, channels);
 }

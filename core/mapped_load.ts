@@ -1,6 +1,7 @@
 /**
  * Reading the pages of mapped-ram blocks to where they belong: runs of set bits, by position, straight into guest memory.
- * Large guests are read by two threads that take runs off one list; with multifd by a Worker for each channel.
+ * Large guests are read by two threads that take runs off one list; with multifd by a Worker for each channel. What is small
+ * is read here, as starting a Worker takes longer.
  *
  * Source: QEMU migration/ram.c read_ramblock_mapped_ram, migration/file.c multifd_file_recv_data.
  * @module
@@ -126,7 +127,7 @@ export async function readMappedPages(load: MappedLoad): Promise<void> {
   const cursor = new SharedArrayBuffer(8);
   const job = { memories: list.memories, runs: list.shared(), cursor };
   const done = load.channels?.length
-    ? await readThrough(load.channels, job, load)
+    ? await readThrough(load.channels, job, list.bytes, load)
     : await readHere(job, list.bytes, load);
   const { noun } = load.channel;
   if (done.run !== undefined) throw list.shortRead(done.run, done.got!, done.channel);
@@ -162,7 +163,13 @@ async function readHere(job: Job, bytes: number, load: MappedLoad): Promise<Read
 }
 
 /** With multifd: a Worker for each further channel, with the flags it was opened with. This thread helps until they read. */
-async function readThrough(channels: readonly Channel[], job: Job, load: MappedLoad): Promise<ReadDone> {
+async function readThrough(
+  channels: readonly Channel[],
+  job: Job,
+  bytes: number,
+  load: MappedLoad,
+): Promise<ReadDone> {
+  if (bytes < WORTHWHILE) return { ...await readOn(channels[0], job, load), channel: 0 };
   const lanes: Lane[] = [];
   try {
     const reading: Promise<ReadDone>[] = [];

@@ -7,7 +7,8 @@
  *     jobs       Float64: DEPTH ranges of FIELDS numbers per channel
  *     totals     Float64: [bytes, normal pages, zero pages] per channel
  *
- * The first channel that fails stops them all; its reason is thrown at the next call. `close` resolves when every Worker has
+ * As many Workers as there are processors start with the first range, those of the other channels once that pays: a guest of
+ * zeros needs none. The first channel that fails stops them all; its reason is thrown at the next call. `close` resolves when every Worker has
  * let go of its handle. Until the first Worker is at work, and where none can be started or may open what the session was
  * handed, ranges are written by the calling thread through the channels themselves.
  * Source: QEMU migration/multifd.c multifd_send, multifd_send_thread; migration/file.c file_write_ramblock_iov.
@@ -51,6 +52,9 @@ export type PageWriterWord =
   | { readonly kind: "failed"; readonly refused: boolean; readonly reason: string }
   | { readonly kind: "closed" };
 
+/** Bytes written from which on every channel gets its Worker: starting one costs tens of milliseconds. */
+const WORTHWHILE = 64 << 20;
+
 /** Answers of the search for a channel. */
 const FULL = -1, NONE = -2;
 
@@ -69,6 +73,8 @@ export class PageWriters {
   readonly #totals: Float64Array<SharedArrayBuffer>;
   readonly #own: Float64Array;
   readonly #lanes: Lane[] = [];
+  readonly #first: number;
+  #refused = false;
   #next = 0;
   #failure?: Error;
 
@@ -77,11 +83,13 @@ export class PageWriters {
    * @param channels one for each Worker, open for writing at positions
    * @param memories segments that ranges may lie in; ranges in others are written by the calling thread
    * @param bitmaps  of all blocks, shared
+   * @param first    Workers that start with the first range
    */
   constructor(
     channels: readonly Channel[],
     memories: readonly WebAssembly.Memory[],
     bitmaps: readonly SharedArrayBuffer[],
+    first: number = navigator.hardwareConcurrency,
   ) {
     const count = channels.length;
     this.#channels = channels;
@@ -91,14 +99,7 @@ export class PageWriters {
     this.#jobs = new Float64Array(new SharedArrayBuffer(count * DEPTH * FIELDS * 8));
     this.#totals = new Float64Array(new SharedArrayBuffer(count * TOTALS * 8));
     this.#own = new Float64Array(count * TOTALS);
-    for (const [id, { file }] of channels.entries()) {
-      if (file?.flags === undefined) break;
-      try {
-        this.#lanes.push(this.#startWorker(id, file.path, file.flags));
-      } catch {
-        break; // no Workers here
-      }
-    }
+    this.#first = first;
   }
 
   /** Workers that have their handle. */
@@ -133,6 +134,7 @@ export class PageWriters {
     this.#check();
     const memory = job.memory ? this.#memories.indexOf(job.memory) : -1;
     if (job.memory && memory < 0) return this.#write(job, bitmap);
+    this.#startWorkers();
     const lane = this.#shortest();
     if (lane === NONE) return this.#write(job, bitmap);
     if (lane === FULL) return this.#room().then((free) => this.#publish(free, job, memory, bitmap));
@@ -156,6 +158,22 @@ export class PageWriters {
     await Promise.all(this.#lanes.map(({ closed }) => closed));
     for (const { worker } of this.#lanes) worker.terminate();
     this.#lanes.length = 0;
+  }
+
+  /** The first ones at once, then one a range. */
+  #startWorkers(): void {
+    while (!this.#refused && this.#lanes.length < this.#channels.length) {
+      const id = this.#lanes.length;
+      if (id >= this.#first && this.#sum(0) < WORTHWHILE) return;
+      const { file } = this.#channels[id];
+      try {
+        if (file?.flags === undefined) this.#refused = true;
+        else this.#lanes.push(this.#startWorker(id, file.path, file.flags));
+      } catch {
+        this.#refused = true; // no Workers here
+      }
+      if (id >= this.#first) return;
+    }
   }
 
   #startWorker(id: number, path: string, flags: number): Lane {

@@ -47,9 +47,18 @@ async function withFile(body: (path: string) => Promise<void>): Promise<void> {
 }
 
 /** With all its Workers at work, where there are any. */
-async function started(...args: ConstructorParameters<typeof PageWriters>): Promise<PageWriters> {
-  const writers = new PageWriters(...args);
-  const workers = args[0].filter(({ file }) => file).length;
+async function started(
+  channels: readonly Channel[],
+  memories: readonly WebAssembly.Memory[],
+  bitmaps: readonly SharedArrayBuffer[],
+): Promise<PageWriters> {
+  const workers = channels.filter(({ file }) => file).length;
+  const writers = new PageWriters(channels, memories, bitmaps, workers);
+  // the Workers start with the first range, which may be one of nothing
+  await writers.submit(
+    { memory: memories[0], at: 0, length: 0, pageSize: PAGE, position: 0, scan: false, first: 0 },
+    0,
+  );
   while (writers.open < workers) await new Promise((resolve) => setTimeout(resolve, 5));
   return writers;
 }
@@ -149,6 +158,27 @@ Deno.test("a file that is gone when a Worker opens it fails the save; without a 
     assert.equal(refused.normal + refused.zero, 8 * PAGES);
     await refused.close();
     own.close();
+  }));
+
+Deno.test("a Worker for every channel only where there is much to write", () =>
+  withFile(async (path) => {
+    const ram = memory();
+    const channels = Array.from({ length: 3 }, () => channel(path, O_WRONLY));
+    const writers = new PageWriters(channels, [ram], [new SharedArrayBuffer(256)], 1);
+    const opened = async (count: number) => {
+      while (writers.open < count) await new Promise((resolve) => setTimeout(resolve, 5));
+    };
+    for (const job of slots(ram, false)) await writers.submit(job, 0);
+    await opened(1);
+    const once = writers.counters().reduce((sum, { bytes }) => sum + bytes, 0);
+    assert.ok(once < 64 << 20);
+    for (let round = 0; round <= (64 << 20) / (8 * SLOT) + 1; round++) {
+      for (const job of slots(ram, false)) await writers.submit(job, 0);
+      await writers.drain();
+    }
+    await opened(3);
+    await writers.close();
+    for (const each of channels) each.close();
   }));
 
 Deno.test("what is handed over before a Worker is at work is written at once", () =>
