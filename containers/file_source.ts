@@ -10,6 +10,7 @@ import { Buffer } from "node:buffer";
 import * as fs from "node:fs";
 import type { ByteSource } from "../stream/channel.ts";
 import { TransportError } from "../stream/errors.ts";
+import { fileExtents } from "./file_extents.ts";
 
 /** Most bytes of one read: the kernel stops short of 2 GiB, and lengths beyond wrap in `node:fs`. */
 const READ_LIMIT = 1 << 30;
@@ -49,6 +50,7 @@ export function fileSource(file: string | number, options: FileSourceOptions = {
     open_ = false;
   };
   if (!stat.isFile()) return { name, start: 0, read: (view) => readSome(fd, view, null), close };
+  const extent = fileExtents(fd);
   let position = start;
   return {
     name,
@@ -69,6 +71,7 @@ export function fileSource(file: string | number, options: FileSourceOptions = {
     },
     size: () => stat.size,
     fd,
+    ...(extent ? { extent } : {}),
     close,
   };
 }

@@ -112,7 +112,7 @@ export class FlatRam implements ImageRam {
     if (!run) return offset - bytes;
     if (offset < run.from) return offset - run.from;
     const end = Math.min(run.to, bytes);
-    return run.kind === "data" ? end - offset : offset - end;
+    return run.kind === "data" ? this.#held(offset, end) : offset - end;
   }
 
   /** Whether there is memory. */
@@ -120,6 +120,20 @@ export class FlatRam implements ImageRam {
     this.#check(block, offset, 1);
     const run = this.#runs[firstBeyond(this.#runs, offset, ({ to }) => to)];
     return run !== undefined && offset >= run.from;
+  }
+
+  /** How far data goes that the file has, or a hole in it: positive or negative bytes up to `end` at most, whole pages. */
+  #held(offset: number, end: number): number {
+    const extent = this.#source.extent;
+    const segment = this.#segments[firstBeyond(this.#segments, offset, ({ address, length }) => address + length)];
+    const { address, offset: at, fileBytes } = segment;
+    // a page that several segments share is read
+    if (!extent || offset < address || offset >= address + fileBytes) return end - offset;
+    const length = extent.call(this.#source, at + offset - address);
+    const stop = Math.min(offset + Math.abs(length), address + fileBytes);
+    const hole = Math.min(stop === this.blocks[0].bytes ? stop : stop - stop % PAGE, end);
+    if (length < 0 && hole > offset) return offset - hole;
+    return Math.min(Math.ceil(Math.max(stop, offset + 1) / PAGE) * PAGE, end) - offset;
   }
 
   #read(target: Uint8Array, position: number, address: number): void {

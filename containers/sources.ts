@@ -14,7 +14,7 @@ const ZEROS = new Uint8Array(CHUNK);
 
 /** The same source, standing at `start` of its own offsets. On a pipe what is in front is read over. */
 export async function startAt(source: ByteSource, start: number): Promise<ByteSource> {
-  const { name, readAt, size, fd } = source;
+  const { name, readAt, size, fd, extent } = source;
   if (readAt) {
     let position = start;
     const read = (view: Uint8Array) => {
@@ -29,6 +29,7 @@ export async function startAt(source: ByteSource, start: number): Promise<ByteSo
       readAt: readAt.bind(source),
       ...(size ? { size: size.bind(source) } : {}),
       ...(fd === undefined ? {} : { fd }),
+      ...(extent ? { extent } : {}),
     };
   }
   await skip(source, start - (source.start ?? 0));

@@ -23,6 +23,12 @@ export interface ByteSource {
   size?(): number;
   /** Number of the open file whose positions these are; only of a regular file that is read as it is. */
   readonly fd?: number;
+  /**
+   * How far the file goes on as it is at a position, without reading it: positive bytes may be anything, negative ones are a
+   * hole, which reads as zero. Only what is data may go beyond the end. Present only where there are holes, and somebody who
+   * knows of them.
+   */
+  extent?(position: number): number;
 }
 
 /** Where bytes go, in order. */
