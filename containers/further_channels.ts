@@ -11,7 +11,6 @@
  */
 import { Buffer } from "node:buffer";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bufferSource, type ByteSource } from "../stream/channel.ts";
 import { MULTIFD_MAGIC, QEMU_VM_FILE_MAGIC } from "../stream/constants.ts";
@@ -399,7 +398,7 @@ function renamed(source: ByteSource, name: string): ByteSource {
 
 /** A temporary file without a name. */
 function scratchFile(): number {
-  const directory = fs.mkdtempSync(join(tmpdir(), "miglab-"));
+  const directory = Deno.makeTempDirSync({ prefix: "miglab-" });
   try {
     return fs.openSync(join(directory, "pages"), "wx+", 0o600);
   } finally {

@@ -3,7 +3,6 @@
  * @module
  */
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileSource } from "../containers/file_source.ts";
 import type { FoundStream } from "../containers/find_stream.ts";
@@ -20,7 +19,7 @@ import { convertImage } from "./convert.ts";
  * @throws {StreamError} {CommandError} when they are no channels of one migration, or one is missing
  */
 export async function joinChannels(path: string, options: OpenImageOptions): Promise<FoundStream> {
-  const directory = fs.mkdtempSync(join(tmpdir(), "miglab-"));
+  const directory = Deno.makeTempDirSync({ prefix: "miglab-" });
   try {
     await using image = await openImage(path, options);
     if (image.fault) throw image.fault;

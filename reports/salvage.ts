@@ -187,9 +187,11 @@ class Salvage {
     const { tables } = this;
     const intact = found.damages.length === 0 && found.pieces.length === 1 && found.pieces[0].index.complete;
     const mapped = await this.#mappedBlocks(found, intact);
+    const elsewhere = !mapped.length && found.pieces.some(({ index }) => index.ramFormat === "multifd");
+    if (elsewhere) this.#notes.push("pages are on multifd channels, which this file does not hold");
     const ram = mapped.length
       ? await salvageMapped(source, mapped, this.#finished(found, mapped), this.#target("ram"), this.#breath)
-      : await salvagePages(found, tables, this.#target("ram"), intact, this.#breath);
+      : await salvagePages(found, tables, this.#target("ram"), intact && !elsewhere, this.#breath);
     const devices = this.#devices(found);
     const iterables = salvageIterables(source, found, () => this.#target("iterables"));
     this.#doubts(found, mapped, ram, intact);
@@ -271,9 +273,6 @@ class Salvage {
       );
     } else if (!mapped.length && blocks.size && !sections.some(({ name, type }) => name === "ram" && type === "end")) {
       this.#notes.push("the end of ram is missing: pages may be older than the guest's last");
-    }
-    if (!mapped.length && pieces.some(({ index }) => index.ramFormat === "multifd")) {
-      this.#notes.push("pages are on multifd channels, which this file does not hold");
     }
     if (!ram.length) this.#notes.push("no RAM block was found");
     if (!description) this.#notes.push("the description is missing: which devices are lost cannot be told");

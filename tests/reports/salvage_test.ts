@@ -371,3 +371,18 @@ Deno.test("salvageImage() of any cut and any flipped bytes ends soon, and recove
     { numRuns: 300 },
   );
 });
+
+Deno.test("salvage counts pages that are on channels of their own as lost, of a whole file too", async () => {
+  for (const name of ["pc-multifd-2", "pc-multifd-2-zlib-legacy-zero"]) {
+    const main = await loadFixture(name);
+    await using image = await openImage(main, { tables });
+    const report = await salvage(main);
+    assert.deepEqual([report.intact, report.lost.devices], [true, []]);
+    assert.deepEqual(report.lost.notes, ["pages are on multifd channels, which this file does not hold"]);
+    for (const { block, recoveredPages, lostPages, dataPages } of report.ram) {
+      const { bytes, pageBytes } = image.ram.block(block)!;
+      assert.deepEqual([recoveredPages + lostPages, dataPages], [bytes / pageBytes, 0], block);
+    }
+    assert(report.lost.pages > 100, `${report.lost.pages}`);
+  }
+});
