@@ -14,7 +14,8 @@ import type { Monitor } from "./command.ts";
 import type { SaveRequest } from "./dataplane.ts";
 import type { RamCounters } from "./plugin.ts";
 import { closeChannels, missingTls, openFurtherChannels } from "./further_channels.ts";
-import { checkReach, type Destination } from "./reach.ts";
+import { checkStart } from "./migrate_prepare.ts";
+import type { Destination } from "./reach.ts";
 import { saveGuest } from "./save.ts";
 import type { Session } from "./session.ts";
 import { atRest, inPostcopy, type MigrationStatus } from "./status.ts";
@@ -113,12 +114,7 @@ export class Outgoing {
    */
   start(to: Destination, resume: boolean, monitor: Monitor): void {
     const session = this.#session;
-    checkReach(to.transport, session);
-    if (session.parameter("mode") === "cpr-transfer" && !to.cpr) {
-      throw new CommandError("missing 'cpr' migration channel");
-    }
-    this.#prepare(resume);
-    if (to.cpr && session.parameter("mode") === "cpr-transfer") this.#refuseCprTransfer();
+    checkStart(session, to, resume, this.running);
     this.#reset();
     this.#set("setup");
     const context = session.transportContext(monitor);
@@ -171,46 +167,6 @@ export class Outgoing {
     }
     if (this.#status === "none") throw new CommandError("Postcopy must be started after migration has been started");
     if (this.running) this.#session.report("postcopy is not available here: the migration goes on as precopy");
-  }
-
-  #prepare(resume: boolean): void {
-    const session = this.#session;
-    if (resume) throw new CommandError("Cannot resume if there is no paused migration");
-    if (this.running) throw new CommandError("There's a migration process in progress");
-    if (session.runState === "inmigrate") throw new CommandError("Guest is waiting for an incoming migration");
-    if (session.runState === "postmigrate") {
-      throw new CommandError("Can't migrate the vm that was paused due to previous migration");
-    }
-    // QEMU ends itself here: invalid runstate transition: 'restore-vm' -> 'finish-migrate'
-    if (session.runState === "restore-vm") {
-      throw new CommandError("Can't migrate the vm that is in restore-vm; use cont first");
-    }
-    if (session.blockers.length > 0) throw new CommandError(session.blockers[0]);
-    if (session.on("mapped-ram")) {
-      if (session.parameter("tls-creds")) throw new CommandError("Cannot use TLS with mapped-ram");
-      if (session.parameter("multifd-compression") !== "none") {
-        throw new CommandError("Cannot use compression with mapped-ram");
-      }
-    }
-    if (session.parameter("mode") !== "normal") {
-      const conflict = session.on("postcopy-ram") || session.on("dirty-bitmaps")
-        ? "postcopy"
-        : session.on("background-snapshot")
-        ? "background snapshot"
-        : session.on("x-colo")
-        ? "COLO"
-        : undefined;
-      if (conflict) throw new CommandError(`Cannot use ${conflict} with CPR`);
-    }
-  }
-
-  /** Memory handed over in place needs a block that both processes map; a model guest has none. */
-  #refuseCprTransfer(): never {
-    const region = this.#session.guest.memory.blocks.at(-1)?.idstr ?? "pc.ram";
-    throw new CommandError(
-      `Memory region ${region} is not compatible with CPR. share=on is required for memory-backend objects, ` +
-        "and aux-ram-share=on is required.",
-    );
   }
 
   #reset(): void {
