@@ -21,7 +21,12 @@ function bash({ name, options, commands }: ProgramShape): string {
   const all = [...options, ...commands.flatMap((command) => command.options)];
   const patterns = (list: readonly OptionShape[]) => [...new Set(list.flatMap(flagsOf))].join("|");
   const withValue = all.filter(({ value }) => value);
-  const chosen = options.filter(({ choices }) => choices);
+  const behind = (command: string, list: readonly OptionShape[]) =>
+    [...new Set(list.flatMap(flagsOf))].map((flag) => `${command}:${flag}`).join("|");
+  const chosen = [{ name: "*", options }, ...commands].flatMap((command) =>
+    command.options.filter((option) => option.choices && (command.name === "*" || !options.includes(option)))
+      .map((option) => `    ${behind(command.name, [option])}) words="${option.choices!.join(" ")}" ;;`)
+  );
   const files = withValue.filter(({ file }) => file);
   const free = withValue.filter(({ choices, file }) => !choices && !file);
   const offer = 'mapfile -t COMPREPLY < <(compgen -f -- "$cur"); compopt -o filenames 2>/dev/null; return';
@@ -39,10 +44,10 @@ function bash({ name, options, commands }: ProgramShape): string {
     "    esac",
     "  done",
     "  COMPREPLY=()",
-    "  case $prev in",
-    ...chosen.map((option) => `    ${flagsOf(option).join("|")}) words="${option.choices!.join(" ")}" ;;`),
-    `    ${patterns(files)}) ${offer} ;;`,
-    `    ${patterns(free)}) return ;;`,
+    "  case $command:$prev in",
+    ...chosen,
+    `    ${behind("*", files)}) ${offer} ;;`,
+    `    ${behind("*", free)}) return ;;`,
     "    *)",
     "      case $command:$cur in",
     ...commands.map((command) => `        ${command.name}:-*) words="${flags(command.options)}" ;;`),

@@ -71,6 +71,24 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: `completions ${bash.name}: few words that an option of a command takes, of that command only`,
+  ignore: bash.ignore,
+  async fn() {
+    using dir = new TempDir();
+    dir.file("raw.sav", "");
+    const offered = (...words: string[]) => inBash(["miglab", ...words], dir.path);
+    assert.deepEqual(await offered("convert", "a", "b", "--to", "l"), ["legacy", "libvirt-raw", "libvirt-sparse"]);
+    assert.deepEqual(await offered("convert", "--to", "=", "m"), ["mapped-ram"]);
+    assert.deepEqual(await offered("extract", "a", "--format", ""), ["elf", "raw"]);
+    assert.deepEqual(await offered("save", "--format", ""), ["legacy", "libvirt-sparse", "mapped-ram"]);
+    assert.deepEqual(await offered("pair", "--compression", "z"), ["zlib", "zstd"]);
+    assert.deepEqual(await offered("inspect", "--color", "a"), ["always", "auto"]);
+    assert.deepEqual(await offered("convert", "--xml", "r"), ["raw.sav"]);
+    assert.deepEqual(await offered("explain", "--section", "r"), []);
+  },
+});
+
 const zsh = shell("zsh");
 
 Deno.test({
@@ -96,6 +114,7 @@ Deno.test({
     assert.deepEqual(await offered("miglab completions "), ["bash", "fish", "zsh"]);
     assert.deepEqual(await offered("miglab --color "), ["always", "auto", "never"]);
     assert.deepEqual(await offered("miglab inspect --ha"), ["--hash"]);
+    assert.deepEqual(await offered("miglab extract a --format "), ["elf", "raw"]);
   },
 });
 
