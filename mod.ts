@@ -47,7 +47,7 @@ import { rdmaTransport } from "./transports/rdma.ts";
 import { tcpTransport } from "./transports/tcp.ts";
 import { unixTransport } from "./transports/unix.ts";
 import { vsockTransport } from "./transports/vsock.ts";
-import { CommandError } from "./stream/errors.ts";
+import { CommandError, StreamError } from "./stream/errors.ts";
 
 /** Transports every workbench has. */
 export const DEFAULT_TRANSPORTS: readonly Transport[] = Object.freeze([
@@ -170,10 +170,14 @@ export class Workbench extends AssembledWorkbench {
    */
   async restore(path: string, options: WorkbenchRestoreOptions = {}): Promise<RestoredFile> {
     const { offset, ...job } = options;
-    const head = await readStreamHead(path, offset);
+    const head = await readStreamHead(path, offset).catch((error) => {
+      if (error instanceof StreamError) error.message = `${path}: ${error.message}`;
+      throw error;
+    });
     if (head.compressions.length > 0) {
       throw new CommandError(
-        `Cannot restore from a file packed with ${head.compressions.join(", ")}: convert it first`,
+        `Cannot restore from '${path}', it is packed with ${head.compressions.join(", ")}: ` +
+          `miglab convert ${path} OUT --to mapped-ram makes a file a machine can read`,
       );
     }
     return await restoreFromFile(this, path, {
@@ -181,6 +185,10 @@ export class Workbench extends AssembledWorkbench {
       ...job,
       offset: head.streamOffset,
       capabilities: head.capabilities,
+      explain: async () => {
+        const { loadFailure } = await import("./reports/load_failure.ts");
+        return await loadFailure(this, path, { offset, tables: combinePlugins(DEFAULT_PLUGINS).tables });
+      },
     });
   }
 }
@@ -194,7 +202,7 @@ export interface WorkbenchSaveOptions extends Omit<SaveJobOptions, "format" | "f
 }
 
 /** How {@link Workbench.restore} loads. */
-export type WorkbenchRestoreOptions = Omit<RestoreJobOptions, "capabilities">;
+export type WorkbenchRestoreOptions = Omit<RestoreJobOptions, "capabilities" | "explain">;
 
 export type {
   Image,

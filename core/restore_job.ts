@@ -24,6 +24,8 @@ export interface RestoreJobOptions {
   readonly directIo?: boolean;
   /** Start the guest behind it, whatever it did when it was saved. */
   readonly cont?: boolean;
+  /** Asked when the load itself failed: what it says of the reason stands behind the machine's own words. */
+  readonly explain?: () => Promise<string | undefined>;
 }
 
 /** What came of it. */
@@ -68,7 +70,7 @@ export async function restoreFromFile(
     },
   });
   try {
-    const info = await load(bench, path, offset, directIo);
+    const info = await explained(load(bench, path, offset, directIo), path, options.explain);
     if (options.cont) await bench.qmp("cont");
     const { status: runState } = await bench.qmp("query-status") as { status: string };
     return { runState, info };
@@ -77,6 +79,18 @@ export async function restoreFromFile(
     throw error;
   } finally {
     await settings.restore();
+  }
+}
+
+/** Name the file in front of a refusal of the machine, and why behind it. */
+async function explained<T>(loading: Promise<T>, path: string, explain: RestoreJobOptions["explain"]): Promise<T> {
+  try {
+    return await loading;
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    const why = await explain?.().catch(() => undefined);
+    error.message = `${path}: ${error.message}${why ? `; ${why}` : ""}`;
+    throw error;
   }
 }
 

@@ -5,7 +5,7 @@
 import { Option } from "@commander-js/extra-typings";
 import type { Forecast } from "../../core/forecast.ts";
 import type { Paired } from "../../core/pair_job.ts";
-import { refuseOthers, sizeArgument } from "../options.ts";
+import { refuseOthers, sizeArgument, UsageError } from "../options.ts";
 import { describeError } from "../output.ts";
 import { bytesText } from "../progress.ts";
 import type { CommandModule } from "../program.ts";
@@ -50,6 +50,7 @@ export const pairCommand: CommandModule = (root, context) => {
     .addHelpText("after", DETAILS)
     .action(async (options) => {
       refuseOthers(root, "pair");
+      if (options.src === options.dst) throw new UsageError("options '--src' and '--dst' name the same socket");
       try {
         const paired = await withProgress(context, (how) => context.tools.pair({ ...options, ...how }));
         report(context, paired, pairText(paired));

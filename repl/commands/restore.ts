@@ -3,7 +3,7 @@
  * @module
  */
 import { refuseOthers, sizeArgument } from "../options.ts";
-import type { CommandModule } from "../program.ts";
+import type { CommandModule, Context } from "../program.ts";
 import { channelsArgument, job, report } from "./save.ts";
 
 const DETAILS = `
@@ -11,6 +11,8 @@ QEMU must have been started with -incoming defer, with the machine the guest was
 found in the file: a stream, mapped-ram, or a libvirt image of either. Capabilities and parameters are put back as they were.
 
 A guest that was stopped when it was saved stays stopped, unless --cont; one that ran goes on, unless QEMU was started with -S.
+
+QEMU cannot be interrupted while it loads: Ctrl-C is answered when it is done, a second one leaves it with the settings of the load.
 
 Examples:
   qemu-system-x86_64 ... -qmp unix:/run/vm.qmp,server=on,wait=off -incoming defer
@@ -34,10 +36,30 @@ export const restoreCommand: CommandModule = (root, context) => {
         const watch = await watchFor(context) ?? (<T>(promise: Promise<T>) => promise);
         const began = performance.now();
         // QEMU reads a file in one go and answers nobody meanwhile
-        const restored = await watch(machine.restore(file, options), () => ({ status: "QEMU loads" }));
+        const loading = () => watch(machine.restore(file, options), () => ({ status: "QEMU loads" }));
+        const restored = await unhurried(context, loading);
         const seconds = ((performance.now() - began) / 1000).toFixed(2);
         const hint = restored.runState === "paused" ? "; cont starts it" : "";
         report(context, restored, `${file}: loaded in ${seconds} s, the guest is ${restored.runState}${hint}`);
       });
     });
 };
+
+/** Work that is done with before Ctrl-C is answered, so that everything is put back; a second one leaves at once. */
+async function unhurried<T>({ output }: Context, work: () => Promise<T>): Promise<T> {
+  let asked = 0;
+  const interrupt = (status: number) => {
+    if (asked++ > 0) Deno.exit(status);
+    const below = Deno.stderr.isTerminal() ? "\n" : "";
+    output.err(`${below}miglab: QEMU cannot be interrupted while it loads; once more leaves it to itself\n`);
+  };
+  const [keys, end] = [() => interrupt(130), () => interrupt(143)];
+  Deno.addSignalListener("SIGINT", keys);
+  Deno.addSignalListener("SIGTERM", end);
+  try {
+    return await work();
+  } finally {
+    Deno.removeSignalListener("SIGINT", keys);
+    Deno.removeSignalListener("SIGTERM", end);
+  }
+}

@@ -138,6 +138,9 @@ export async function withProgress<T>(
   try {
     const promise = work({ signal: abort.signal, onProgress: (forecast) => figures = figuresOf(forecast) });
     return await watch(promise, () => figures);
+  } catch (error) {
+    if (abort.signal.aborted && error === abort.signal.reason) throw new Error("cancelled before it began");
+    throw error;
   } finally {
     for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, interrupt);
   }
