@@ -9,14 +9,11 @@
  * Source: QEMU migration/migration.c migration_thread, migration_completion_precopy; savevm.c qemu_savevm_state_*.
  * @module
  */
-import { globalStateBody } from "../guest/global_state.ts";
 import { SLOT } from "../guest/memory.ts";
-import type { DeviceSection } from "../guest/guest.ts";
 import { encodeConfiguration } from "../stream/configuration.ts";
 import * as C from "../stream/constants.ts";
 import * as encode from "../stream/encode.ts";
 import { TransportError } from "../stream/errors.ts";
-import { configurationText, writeVmdescription } from "../stream/vmdesc.ts";
 import { StreamWriter } from "../stream/writer.ts";
 import { exchangeInto, WriteBehind } from "../threads/write_behind.ts";
 import type { SaveRequest } from "./dataplane.ts";
@@ -26,6 +23,7 @@ import { Pace } from "./pace.ts";
 import { plainPages } from "./plain_pages.ts";
 import type { RamSaveContext } from "./plugin.ts";
 import { OutgoingReturnPath } from "./return_path.ts";
+import { DeviceWriter } from "./save_devices.ts";
 
 /** Staging of the writer: one slot of pages with their headers, small enough to stay in the processor's cache. */
 const STAGING = SLOT + SLOT / 64 + 1024;
@@ -43,6 +41,7 @@ class Save {
   readonly #behind: WriteBehind | undefined;
   readonly #context: RamSaveContext;
   readonly #pace: Pace;
+  readonly #devices: DeviceWriter;
   /** Bytes that went through the channel's `write`, and beside it. */
   #streamed = 0;
   #beside = 0;
@@ -77,6 +76,7 @@ class Save {
       },
       ...(channel.seek ? { seek: (to: number) => channel.seek!(to) } : {}),
     }, STAGING);
+    this.#devices = new DeviceWriter(guest, this.#writer, () => request.observer.runState());
     this.#pace = new Pace(parameter, (bytesPerSecond, pagesPerSecond) => {
       const perMs = Math.max(bytesPerSecond / 1000, 1);
       request.onRate?.({ bytesPerSecond, pagesPerSecond, expectedDowntimeMs: Math.round(counters.remaining / perMs) });
@@ -151,11 +151,7 @@ class Save {
     if (this.#capability("postcopy-ram") || this.#capability("dirty-bitmaps")) await this.#advise();
     try {
       await this.#startRam();
-      for (const section of guest.iterables) {
-        await encode.encodeSection(writer, { type: "start", ...section });
-        await writer.put(section.start);
-        await this.#footer(section.sectionId);
-      }
+      await this.#devices.starts();
       await writer.flush();
     } catch (error) {
       this.#check();
@@ -164,7 +160,7 @@ class Save {
       observer.setupDone();
       throw new TransportError("ram_save_setup failed: Input/output error", { cause: error });
     }
-    for (const device of guest.devices) if (device.early) await this.#device(device);
+    await this.#devices.bodies(true);
     await writer.flush();
     counters.dirtySyncCount = 1;
     observer.setupDone();
@@ -279,47 +275,14 @@ class Save {
     }
     await strategy?.complete?.(this.#context);
     await this.#ramEnd();
-    await this.#iterableEnds();
-    for (const device of guest.devices) if (!device.early) await this.#device(device);
+    await this.#devices.ends();
+    await this.#devices.bodies(false);
     await writer.room(1);
     writer.u8(C.QEMU_VM_EOF);
     if (!guest.globals.suppressVmdesc) {
-      await encode.encodeVmdescription(writer, new TextEncoder().encode(this.#description()));
+      const text = this.#devices.description(guest.globals.sendConfiguration ? this.#configuration() : undefined);
+      await encode.encodeVmdescription(writer, new TextEncoder().encode(text));
     }
-  }
-
-  async #iterableEnds(): Promise<void> {
-    for (const section of this.#request.guest.iterables) {
-      for (const part of section.parts) {
-        await encode.encodeSection(this.#writer, { type: "part", ...section });
-        await this.#writer.put(part);
-        await this.#footer(section.sectionId);
-      }
-      if (!section.end) continue;
-      await encode.encodeSection(this.#writer, { type: "end", ...section });
-      await this.#writer.put(section.end);
-      await this.#footer(section.sectionId);
-    }
-  }
-
-  async #device(device: DeviceSection): Promise<void> {
-    const { guest, observer } = this.#request;
-    const isState = device.idstr === "globalstate";
-    if (isState && !guest.globals.storeGlobalState) return;
-    await encode.encodeSection(this.#writer, { type: "full", ...device });
-    await this.#writer.put(isState ? globalStateBody(observer.runState()) : device.body);
-    await this.#footer(device.sectionId);
-  }
-
-  #description(): string {
-    const { guest } = this.#request;
-    const sent = guest.devices.filter((device) => device.idstr !== "globalstate" || guest.globals.storeGlobalState);
-    const inOrder = [...sent.filter((device) => device.early), ...sent.filter((device) => !device.early)];
-    return writeVmdescription({
-      ...(guest.globals.sendConfiguration ? { configurationText: configurationText(this.#configuration()) } : {}),
-      pageSize: guest.targetPageSize,
-      deviceTexts: inOrder.map((device) => device.description ?? oldStyleDescription(device)),
-    });
   }
 
   #ramSection(type: "start" | "part" | "end") {
@@ -337,12 +300,8 @@ class Save {
     const { guest, strategy } = this.#request;
     await this.#writer.room(8);
     this.#writer.u64(C.RAM_SAVE_FLAG_EOS);
-    await this.#footer(guest.ramSectionId);
+    await this.#devices.footer(guest.ramSectionId);
     await strategy?.sectionEnd?.(this.#context);
-  }
-
-  async #footer(sectionId: number): Promise<void> {
-    if (this.#request.guest.globals.sendSectionFooter) await encode.encodeFooter(this.#writer, sectionId);
   }
 }
 
@@ -356,11 +315,4 @@ function writeBehind({ channel, guest }: SaveRequest): WriteBehind | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** How QEMU describes a device that has no fields of its own: one buffer (savevm.c vmstate_save_old_style). */
-function oldStyleDescription(device: DeviceSection): string {
-  const size = device.body.length;
-  return `{"name": ${JSON.stringify(device.idstr)}, "instance_id": ${device.instanceId}, "size": ${size}, ` +
-    `"fields": [{"name": "data", "size": ${size}, "type": "buffer"}]}`;
 }
