@@ -25,6 +25,7 @@ import type {
 } from "../stream/records.ts";
 import type { Tables } from "../stream/tables.ts";
 import type { FurtherChannels, PagePlaces } from "./further_channels.ts";
+import { oddities, ramFormatOf, type SeenStream } from "./index_judge.ts";
 import { type PassedRow, RowPass } from "./row_pass.ts";
 import { DeltaList, PageIndex } from "./page_index.ts";
 import type {
@@ -123,7 +124,8 @@ class Pass {
     }
     this.#close(this.#end);
     if (!this.#fault) await this.#finishChannels();
-    this.#judge();
+    this.#decoder.ram.blocks.forEach((entry, index) => this.#bitmapOf(this.#blockAt(index, entry)));
+    for (const text of oddities(this.#seen())) this.#warn(text);
   }
 
   /** What further channels tell of pages. */
@@ -319,46 +321,6 @@ class Pass {
     for (const { start, length } of ranges) pages.discard(Math.floor(start / pageSize), Math.ceil(length / pageSize));
   }
 
-  /** What is odd about the whole. */
-  #judge(): void {
-    const { eofSeen, description, ram, commands } = this.#decoder;
-    ram.blocks.forEach((entry, index) => this.#bitmapOf(this.#blockAt(index, entry)));
-    const format = this.#ramFormat();
-    const blocks = this.#blocks;
-    if (this.#unlisted > 0) this.#warn(`${this.#unlisted} more sections are not listed`);
-    if (format === "multifd" && !this.#options.channels?.multifd) {
-      this.#warn("pages are on multifd channels, which this file does not hold: content of RAM is not known (multifd)");
-    }
-    if (!description && this.#devices.length > 0 && (eofSeen || !this.#fault)) {
-      this.#warn("no description: fields of devices cannot be decoded");
-    }
-    if (eofSeen && blocks.length > 0 && !this.#ramEnd && commands.postcopy === 0) {
-      this.#warn("ram has no END part: a background snapshot, or a save that was not finished");
-    }
-    if (format === "mapped-ram" && !this.#ramEnd && blocks.every(({ bitmap }) => !bitmap?.some((byte) => byte !== 0))) {
-      this.#warn(
-        "bitmaps of mapped-ram are all zero: they are written when ram ends, so pages that are in the file count as zero",
-      );
-    }
-    if (format !== "stream") return;
-    if (ram.framing.ignoreShared) {
-      for (const { entry, pages } of blocks) {
-        if (pages.sentPages > 0 || pages.pages === 0) continue;
-        this.#warn(
-          `block ${entry.idstr} is not in this file: it is shared memory, kept by a file of its own (x-ignore-shared)`,
-        );
-      }
-    }
-    const missing = blocks.reduce((sum, { pages }) => sum + pages.pages - pages.sentPages, 0);
-    if (this.#discarded && missing > 0) {
-      this.#warn(
-        eofSeen
-          ? `${missing} pages are not on this channel: postcopy-preempt sends them on one of its own`
-          : `${missing} pages are missing: postcopy had not ended`,
-      );
-    }
-  }
-
   /** The file ends in this block's pages: its bitmap was judged with them, but it is there. */
   #bitmapOf(block: IndexedBlock): void {
     const { source } = this.#decoder.reader;
@@ -371,23 +333,26 @@ class Pass {
     if (lastBit(bitmap) < block.pages.pages) block.bitmap = bitmap;
   }
 
-  /** Before machine type 8.1 multifd leaves no mark: then all that can be seen is that pages are missing and no data came. */
-  #ramFormat(): StreamIndex["ramFormat"] {
-    const { ram } = this.#decoder;
-    if (!this.#blocks.length) return null;
-    if (ram.framing.mappedRam) return "mapped-ram";
-    if (this.#flushSeen || this.#options.channels?.multifd) return "multifd";
-    const missing = this.#ramEnd && !ram.framing.ignoreShared &&
-      this.#blocks.some(({ pages }) => pages.sentPages < pages.pages);
-    return missing && this.#dataPages === 0 && (this.#pageRecords === 0 || this.#flushesAfterSections())
-      ? "multifd"
-      : "stream";
-  }
-
-  /** Machine types up to 8.0 (property multifd-flush-after-each-section), and those whose name has no version. */
-  #flushesAfterSections(): boolean {
-    const version = /-(\d+)\.(\d+)$/.exec(this.#configuration?.machine ?? "");
-    return !version || Number(version[1]) < 8 || (version[1] === "8" && version[2] === "0");
+  /** What the pass has seen, for those that judge it. */
+  #seen(): SeenStream {
+    const { eofSeen, description, ram, commands } = this.#decoder;
+    return {
+      framing: ram.framing,
+      blocks: this.#blocks,
+      machine: this.#configuration?.machine,
+      devices: this.#devices.length,
+      described: description !== undefined,
+      eof: eofSeen,
+      fault: this.#fault !== undefined,
+      ramEnd: this.#ramEnd,
+      flush: this.#flushSeen,
+      multifdChannels: this.#options.channels?.multifd ?? false,
+      discarded: this.#discarded,
+      postcopy: commands.postcopy !== 0,
+      dataPages: this.#dataPages,
+      pageRecords: this.#pageRecords,
+      unlisted: this.#unlisted,
+    };
   }
 
   #warn(text: string, offset?: number): void {
@@ -412,7 +377,7 @@ class Pass {
       warnings: this.#warnings,
       ...(this.#fault ? { fault: this.#fault } : {}),
       complete: eofSeen && !this.#fault,
-      ramFormat: this.#ramFormat(),
+      ramFormat: ramFormatOf(this.#seen()),
       furtherChannels: this.#options.channels?.multifd ?? false,
       pageSize: ram.framing.pageSize,
       end: this.#end,
