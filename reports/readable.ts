@@ -2,6 +2,7 @@
  * What stands in the way of reading an image's RAM, all of it said at once.
  * @module
  */
+import { NOT_GIVEN } from "../containers/further_channels.ts";
 import type { Image } from "../containers/image.ts";
 import { UnsupportedError } from "../stream/errors.ts";
 
@@ -17,6 +18,8 @@ export function ramProblems(image: Image): string[] {
     if (!(error instanceof UnsupportedError)) throw error;
     problems.push(`its pages are not to be had (${error.feature}): ${error.found}, expected ${error.expected}`);
   }
+  const notGiven = image.warnings.find(({ text }) => text.endsWith(NOT_GIVEN));
+  if (notGiven) problems.push(notGiven.text.replace(NOT_GIVEN, "of pages are on multifd channels that were not given"));
   const missing = ram.blocks.filter(({ missingPages, bytes }) => missingPages > 0 && bytes > 0);
   if (stream.capabilities.includes("x-ignore-shared")) {
     for (const { id } of missing) problems.push(`block ${id} is in a shared memory file of its own (x-ignore-shared)`);

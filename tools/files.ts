@@ -29,9 +29,16 @@ export async function openPass(path: string, request: FileRequest, work: FileWor
 
 /**
  * Open one whose pages are wanted in another order than they come: a pipe is kept in a temporary file.
- * @param name what errors call it, where there are several; default "main"
+ * @param name   what errors call it, where there are several; default "main"
+ * @param option that says where its stream begins; default --offset
  */
-export async function openFile(path: string, request: FileRequest, work: FileWork, name?: string): Promise<Image> {
+export async function openFile(
+  path: string,
+  request: FileRequest,
+  work: FileWork,
+  name?: string,
+  option?: string,
+): Promise<Image> {
   const [{ openImage }, { fileSource }, { spool }] = await Promise.all([
     import("../containers/image.ts"),
     import("../containers/file_source.ts"),
@@ -39,7 +46,7 @@ export async function openFile(path: string, request: FileRequest, work: FileWor
   ]);
   const place = await placeOf(request, work);
   const input = path === "-" ? await spool(fileSource("-", { name })) : path;
-  return await withHint(path, place.offset, () => openImage(input, { ...place, name }));
+  return await withHint(path, place.offset, () => openImage(input, { ...place, name }), option);
 }
 
 /** Whether something a stream can be found in begins there. */

@@ -11,7 +11,7 @@ import type { Why } from "../repl/commands/why.ts";
 import type { FileWork } from "../repl/file_work.ts";
 import { openFile, openPass, placeOf } from "./files.ts";
 import type { BlockPlace } from "../reports/place.ts";
-import { offsetHint, withHint } from "./hint.ts";
+import { channelHint, offsetHint, withHint } from "./hint.ts";
 import { sizeOf } from "./words.ts";
 
 /** What a saved guest holds. */
@@ -138,7 +138,7 @@ export const why: Why = async (path, request, work) => {
 };
 
 /** A file that is nothing known is raw memory where its size says so; else what is wrong with it as a stream is said. */
-async function refuseUnknown(image: Image, other: Image, path: string): Promise<void> {
+async function refuseUnknown(image: Image, other: Image, path: string, option: string): Promise<void> {
   if (image.format !== "raw") return;
   const [{ openImage }, { rawCandidates }] = await Promise.all([
     import("../containers/image.ts"),
@@ -148,7 +148,7 @@ async function refuseUnknown(image: Image, other: Image, path: string): Promise<
   const offset = image.streamOffset;
   await withHint(path, offset, async () => {
     await using _stream = await openImage(image.source, { offset });
-  });
+  }, option);
 }
 
 /** What differs between two. */
@@ -157,14 +157,16 @@ export const diff: Diff = async (a, b, request, work) => {
     import("../reports/diff.ts"),
     import("../reports/diff_text.ts"),
   ]);
-  const { ignore, ram, offsetA, offsetB, plugins, block } = request;
-  await using left = await openFile(a, { offset: offsetA, plugins, raw: true }, work);
+  const { ignore, ram, plugins, block } = request;
+  const one = { offset: request.offsetA, channels: request.channelA, snapshot: request.snapshotA };
+  const two = { offset: request.offsetB, channels: request.channelB, snapshot: request.snapshotB };
+  await using left = await openFile(a, { ...one, plugins, raw: true }, work, undefined, "--offset-a");
   work.about(b);
-  await using right = await openFile(b, { offset: offsetB, plugins, raw: true }, work, b);
+  await using right = await openFile(b, { ...two, plugins, raw: true }, work, b, "--offset-b");
   if (!request.raw && block === undefined) {
-    await refuseUnknown(right, left, b);
+    await refuseUnknown(right, left, b, "--offset-b");
     work.about(a);
-    await refuseUnknown(left, right, a);
+    await refuseUnknown(left, right, a, "--offset-a");
   }
   work.about(a);
   try {
@@ -177,7 +179,13 @@ export const diff: Diff = async (a, b, request, work) => {
     });
     return { report, text: () => diffText(report) };
   } catch (error) {
-    if (error instanceof Error && "channel" in error && error.channel === b) work.about(b);
+    if (error instanceof Error) {
+      const ofB = "channel" in error
+        ? error.channel === b
+        : error.message.includes(` ${b}:`) && (a !== b || one.channels !== undefined);
+      if (ofB) work.about(b);
+      error.message += channelHint(error.message, (ofB ? two : one).channels, ofB ? "--channel-b" : "--channel-a");
+    }
     throw error;
   }
 };

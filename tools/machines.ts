@@ -6,6 +6,7 @@ import type { Paired } from "../core/pair_job.ts";
 import type { PairRequest } from "../repl/commands/pair.ts";
 import type { Record, Replay } from "../repl/commands/record.ts";
 import type { Machine } from "../repl/commands/save.ts";
+import { textFile } from "./text_file.ts";
 import { sizeOf } from "./words.ts";
 
 /** A running QEMU, for jobs. */
@@ -18,7 +19,7 @@ export async function attach(address: string): Promise<Machine> {
         ...request,
         offset: await sizeOf(offset),
         maxBandwidth: await sizeOf(maxBandwidth),
-        xml: xml === undefined ? undefined : Deno.readTextFileSync(xml),
+        xml: xml === undefined ? undefined : await textFile(xml),
       }),
     restore: async (path, { offset, ...request }) =>
       await bench.restore(path, { ...request, offset: await sizeOf(offset) }),

@@ -7,6 +7,8 @@ import type { Convert } from "../repl/commands/convert.ts";
 import type { Extract, ExtractWhat } from "../repl/commands/extract.ts";
 import type { SalvageTool } from "../repl/commands/salvage.ts";
 import { isStreamAt, openFile, placeOf } from "./files.ts";
+import { withChannelHint } from "./hint.ts";
+import { textFile } from "./text_file.ts";
 import { sizeOf } from "./words.ts";
 
 /** The same guest in another format. */
@@ -18,13 +20,17 @@ export const convert: Convert = async (from, to, request, work) => {
   const target = at !== undefined && from !== "-" && await isStreamAt(from, 0) && !await isStreamAt(from, at);
   await using image = await openFile(from, target ? rest : { ...rest, offset }, work);
   work.guard();
-  return await convertImage(image, to, format as Parameters<typeof convertImage>[2], {
+  const options = {
     ...(target ? { offset: at } : {}),
-    ...(xml !== undefined ? { xml: Deno.readTextFileSync(xml) } : {}),
+    ...(xml !== undefined ? { xml: await textFile(xml) } : {}),
     ...(running !== undefined ? { running } : {}),
     onProgress: work.onProgress,
     signal: work.signal,
-  });
+  };
+  return await withChannelHint(
+    request.channels,
+    () => convertImage(image, to, format as Parameters<typeof convertImage>[2], options),
+  );
 };
 
 /** RAM out of a saved guest. */
@@ -36,15 +42,17 @@ export const extract: Extract = async (file, what, output, put, request, work) =
   ]);
   await using image = await openFile(file, request, work);
   work.guard();
-  if (what.kind === "elf") return await writeElfCore(image, output!, work);
-  if (what.kind === "block" && output !== undefined) {
-    return await extractBlock(image, what.block ?? onlyBlock(image), output, work);
-  }
-  using out = output === undefined ? undefined : createOutput(output);
-  const write = out ? (bytes: Uint8Array) => out.write(bytes) : put;
-  const bytes = await extractPiece(image, what, write, work);
-  out?.finish(bytes);
-  return { bytes };
+  return await withChannelHint(request.channels, async () => {
+    if (what.kind === "elf") return await writeElfCore(image, output!, work);
+    if (what.kind === "block" && output !== undefined) {
+      return await extractBlock(image, what.block ?? onlyBlock(image), output, work);
+    }
+    using out = output === undefined ? undefined : createOutput(output);
+    const write = out ? (bytes: Uint8Array) => out.write(bytes) : put;
+    const bytes = await extractPiece(image, what, write, work);
+    out?.finish(bytes);
+    return { bytes };
+  });
 };
 
 /** @returns bytes written */

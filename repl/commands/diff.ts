@@ -15,6 +15,12 @@ export interface DiffRequest {
   /** Where the streams begin: sizes. */
   readonly offsetA?: string;
   readonly offsetB?: string;
+  /** Further channels of the two migrations. */
+  readonly channelA?: readonly string[];
+  readonly channelB?: readonly string[];
+  /** Internal snapshots of qcow2 images. */
+  readonly snapshotA?: string;
+  readonly snapshotB?: string;
   /** Files that are nothing known are raw memory. */
   readonly raw?: boolean;
   /** RAM block that a raw file is compared with. */
@@ -51,6 +57,8 @@ Examples:
   miglab diff before.sav after.sav
   miglab diff --ignore timers --ignore cpu vm.sav saved.img
   miglab diff vm.sav dump.elf
+  miglab diff vm.sav main.bin --channel-b ch0.bin --channel-b ch1.bin
+  miglab diff vm.qcow2 vm.qcow2 --snapshot-a monday --snapshot-b tuesday
   miglab diff --block pc.ram vm.sav ram.raw
   miglab diff --json a.sav b.sav | jq '.ram[] | {block, changedPages}'`;
 
@@ -67,6 +75,10 @@ export const diffCommand: CommandModule = (root, context) => {
     .option("--block <id>", "the RAM block a raw file is compared with")
     .option("--offset-a <bytes>", "where in A the stream begins", sizeArgument)
     .option("--offset-b <bytes>", "where in B the stream begins", sizeArgument)
+    .option("--channel-a <file>", "a further channel of A's migration; repeatable", repeatable)
+    .option("--channel-b <file>", "a further channel of B's migration; repeatable", repeatable)
+    .option("--snapshot-a <name>", "internal snapshot of A, a qcow2 image, by name or id")
+    .option("--snapshot-b <name>", "internal snapshot of B")
     .addHelpText("after", DETAILS)
     .action(async (a, b, options) => {
       await fileWork(root, context, "diff", a, async (work) => {

@@ -58,6 +58,70 @@ Deno.test("diff names the one of two files that something is wrong with", async 
   }
 });
 
+Deno.test("diff takes further channels, offsets and snapshots of each of its two files", async () => {
+  using dir = new TempDir();
+  const name = "pc-multifd-2",
+    pieces = await Promise.all(["main", "ch0", "ch1"].map((each) => fixturePath(`${name}.${each}`)));
+  const [main, ch0, ch1] = pieces, joined = dir.file("joined"), far = dir.file("far");
+  assert.equal((await run("convert", main, joined, "--to", "legacy", "--channel", ch0, "--channel", ch1)).status, 0);
+  assert.equal((await run("convert", joined, far, "--to", "mapped-ram", "--offset", "0x2000")).status, 0);
+  const channels = (side: string, ...files: string[]) => files.flatMap((file) => [`--channel-${side}`, file]);
+  const equal = [
+    [joined, main, ...channels("b", ch0, ch1)],
+    [main, joined, ...channels("a", ch1, ch0)],
+    [main, main, ...channels("a", ch0, ch1), ...channels("b", ch1, ch0)],
+    [far, joined, "--offset-a", "8k"],
+    [main, far, ...channels("a", ch0, ch1), "--offset-b", "0x2000"],
+  ];
+  for (const args of equal) {
+    assert.deepEqual(await run("diff", ...args), { stdout: "", stderr: "", both: "", status: 0 });
+  }
+
+  const refused: [string[], string, RegExp][] = [
+    [[main, joined], main, /multifd channels; give the file of each with --channel-a$/],
+    [[joined, main], main, /multifd channels; give the file of each with --channel-b$/],
+    [[main, main, ...channels("a", ch0, ch1)], main, /--channel-b$/],
+    [
+      [joined, main, ...channels("b", ch0)],
+      main,
+      /36 packets of pages are on multifd channels that were not given; .* --channel-b$/,
+    ],
+    [[far, joined], far, /; a stream begins at 0x2000, try --offset-a 0x2000$/],
+    [[joined, far], far, /; a stream begins at 0x2000, try --offset-b 0x2000$/],
+    [[joined, joined, "--snapshot-b", "x"], joined, /Cannot open snapshot x /],
+  ];
+  for (const [args, about, what] of refused) {
+    const { status, stdout, stderr } = await run("diff", ...args);
+    assert.deepEqual([status, stdout], [1, ""], args.join(" "));
+    assert(stderr.startsWith(`miglab: ${about}: `), stderr);
+    assert.match(stderr.trimEnd(), what);
+  }
+});
+
+Deno.test("what wants all pages refuses a multifd migration with channels missing, and says how to name them", async () => {
+  using dir = new TempDir();
+  const main = await fixturePath("pc-multifd-2.main"),
+    ch0 = await fixturePath("pc-multifd-2.ch0"),
+    out = dir.file("out");
+  const jobs = [["convert", main, out, "--to", "raw"], ["extract", main, "--block", "pc.ram", "-o", out]];
+  for (const given of [[], ["--channel", ch0]]) {
+    for (const job of jobs) {
+      const { status, stderr } = await run(...job, ...given);
+      assert.equal(status, 1);
+      assert.match(stderr, /^miglab: [^\n]* multifd channels[^\n]*; give the file of each with --channel\n$/);
+    }
+  }
+  assert.deepEqual(names(dir), []);
+});
+
+Deno.test("convert names the XML file it cannot read", async () => {
+  using dir = new TempDir();
+  const from = await fixturePath("isapc-file"), absent = dir.file("absent"), to = dir.file("out");
+  const { status, stderr } = await run("convert", from, to, "--to", "libvirt-raw", "--xml", absent);
+  assert.deepEqual([status, stderr], [1, `miglab: Could not open '${absent}': No such file or directory\n`]);
+  assert.deepEqual(names(dir), []);
+});
+
 Deno.test("a result goes to a file: - is none", async () => {
   const from = await fixturePath("isapc-file");
   for (const args of [["convert", from, "-", "--to", "legacy"], ["salvage", from, "-o", "-"], ["save", "-"]]) {

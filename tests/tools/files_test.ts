@@ -59,7 +59,7 @@ Deno.test("a stream further on is found, and named in the complaint about the be
   const bytes = new Uint8Array(0x12000 + stream.length);
   bytes.set(stream, 0x12000);
   Deno.writeFileSync(file, bytes);
-  const hint = /at offset 0x0 [^\n]*; a stream begins at 0x12000, try --offset 0x12000/;
+  const hint = /at offset 0x0 [^\n]*; a stream begins at 0x12000, try --offset(-[ab])? 0x12000/;
   for (
     const args of [
       ["inspect", file],
@@ -105,7 +105,7 @@ Deno.test("what is asked for and not there is told in one line", async () => {
   using dir = new TempDir();
   const file = await fixturePath("pc-file-stopped");
   const cases: [string[], RegExp][] = [
-    [["explain", file, "--at", "99999999999"], /at offset 0x174876e7ff: the file ends before/],
+    [["explain", file, "--at", "99999999999"], /nothing at or behind 0x174876e7ff to explain/],
     [["explain", file, "--at", "nosuch:0"], /No RAM block is named "nosuch": the blocks are pc\.ram/],
     [["inspect", file, "--snapshot", "one"], /snapshot one at offset 0x0 [^\n]*expected a qcow2 image/],
     [["convert", file, dir.file("no/out"), "--to", "elf"], /^miglab: Could not open '[^']*no\/out': No such file/],
