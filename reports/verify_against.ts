@@ -29,6 +29,8 @@ export interface DeviceVerdict {
   readonly verdict: "accepted" | "refused" | "unknown";
   /** Why. */
   readonly reasons: readonly string[];
+  /** Names of the subsections that the QEMU does not know, where there are such. */
+  readonly unknownSubsections?: readonly string[];
 }
 
 /** Hold an image against a QEMU; what it would refuse is reported as an error. */
@@ -63,8 +65,9 @@ export function verifyAgainst(image: Image, target: TargetQemu, report: Report):
         : "the dump has devices only, and none with this layout";
       return { ...about, verdict: "unknown", reasons: [why] };
     }
-    const reasons = closest(description, known);
-    return { ...about, verdict: reasons.length > 0 ? "refused" : "accepted", reasons };
+    const { reasons, strangers } = closest(description, known);
+    const unknown = strangers.length > 0 ? { unknownSubsections: strangers } : {};
+    return { ...about, verdict: reasons.length > 0 ? "refused" : "accepted", reasons, ...unknown };
   });
   verdicts.forEach(({ name, verdict, reasons }, i) => {
     if (verdict !== "refused") return;
@@ -75,17 +78,25 @@ export function verifyAgainst(image: Image, target: TargetQemu, report: Report):
   return verdicts;
 }
 
-/** Reasons against the layout that has the fewest; several device types may share a name. */
-function closest(device: DeviceDescription, known: readonly DumpVmsd[]): string[] {
+/** What speaks against a layout. */
+interface Against {
+  readonly reasons: string[];
+  /** Subsections of the stream that it does not have: they are among the reasons too. */
+  readonly strangers: string[];
+}
+
+/** What speaks against the layout that fits best; several device types may share a name. */
+function closest(device: DeviceDescription, known: readonly DumpVmsd[]): Against {
   return known.map((layout) => {
-    const reasons: string[] = [];
-    compare(device, layout, device.version, device.vmsdName, reasons);
-    return reasons;
-  }).reduce((best, reasons) => reasons.length < best.length ? reasons : best);
+    const found: Against = { reasons: [], strangers: [] };
+    compare(device, layout, device.version, device.vmsdName, found);
+    return found;
+  }).reduce((best, found) => found.reasons.length < best.reasons.length ? found : best);
 }
 
 /** @param version what decides which fields are expected: the stream's, or inside a struct the target's own */
-function compare(stream: Vmsd, target: DumpVmsd, version: number, path: string, reasons: string[]): void {
+function compare(stream: Vmsd, target: DumpVmsd, version: number, path: string, found: Against): void {
+  const { reasons } = found;
   if (version > target.version_id) {
     reasons.push(`version ${version} of ${path} is newer than its ${target.version_id}`);
     return;
@@ -104,20 +115,23 @@ function compare(stream: Vmsd, target: DumpVmsd, version: number, path: string, 
   };
   let next = 0;
   for (const [name, entries] of grouped(stream.fields)) {
-    const found = definition(fields, name);
-    if (found < next || fields[found].version_id > version) {
-      reasons.push(`field ${path}.${name} is not one it reads${found < 0 ? "" : " there"}`);
+    const place = definition(fields, name);
+    if (place < next || fields[place].version_id > version) {
+      reasons.push(`field ${path}.${name} is not one it reads${place < 0 ? "" : " there"}`);
       continue;
     }
-    missed(next, found);
-    next = found + 1;
-    compareField(entries, fields[found], `${path}.${name}`, reasons);
+    missed(next, place);
+    next = place + 1;
+    compareField(entries, fields[place], `${path}.${name}`, found);
   }
   missed(next, fields.length);
   for (const subsection of stream.subsections) {
     const own = target.Subsections?.find(({ name }) => name === subsection.vmsdName);
-    if (!own) reasons.push(`subsection ${subsection.vmsdName} is not one it knows`);
-    else compare(subsection, own, subsection.version, subsection.vmsdName, reasons);
+    if (own) compare(subsection, own, subsection.version, subsection.vmsdName, found);
+    else {
+      reasons.push(`subsection ${subsection.vmsdName} is not one it knows`);
+      found.strangers.push(subsection.vmsdName);
+    }
   }
 }
 
@@ -146,11 +160,12 @@ function grouped(fields: readonly FieldDescription[]): [string, FieldDescription
   return groups;
 }
 
-function compareField(entries: readonly FieldDescription[], target: DumpField, path: string, reasons: string[]): void {
+function compareField(entries: readonly FieldDescription[], target: DumpField, path: string, found: Against): void {
+  const { reasons } = found;
   const field = entries.find(({ type }) => type !== "nullptr");
   if (!field) return;
   if (field.struct && target.Description && field.type === "struct") {
-    compare(field.struct, target.Description, target.Description.version_id, path, reasons);
+    compare(field.struct, target.Description, target.Description.version_id, path, found);
   } else if (
     /^(u?int(8|16|32|64)( equal)?|bool)$/.test(field.type) && !target.Description && target.size !== field.size
   ) {

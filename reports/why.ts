@@ -9,8 +9,9 @@
  * damage; else it is where the file holds what the sentence speaks of: the fault is then in the pair of file and destination.
  * @module
  */
+import { TransportError } from "../stream/errors.ts";
 import type { ReportInput } from "./input.ts";
-import type { Finding, VerifyOptions } from "./verify.ts";
+import { type Finding, verifyImage, type VerifyOptions } from "./verify.ts";
 import { WhyFacts, type WhyPlace } from "./why_facts.ts";
 import { FRAME_RULES, type WhyContext, type WhyRule } from "./why_rules.ts";
 import { CHANNEL_RULES, COMMAND_RULES } from "./why_rules_channels.ts";
@@ -71,8 +72,8 @@ export interface WhyReport {
   readonly damage: readonly Finding[];
 }
 
-/** How to look. */
-export type WhyOptions = Pick<VerifyOptions, "offset" | "snapshot" | "tables" | "channels">;
+/** How to look. `against`: the QEMU that was to load it, where it can be asked what it knows. */
+export type WhyOptions = Pick<VerifyOptions, "offset" | "snapshot" | "tables" | "channels" | "against">;
 
 /**
  * Explain a failure.
@@ -81,7 +82,8 @@ export type WhyOptions = Pick<VerifyOptions, "offset" | "snapshot" | "tables" | 
  * @throws {TransportError} when the file cannot be opened or read
  */
 export async function whyFailed(input: ReportInput, error: string, options: WhyOptions = {}): Promise<WhyReport> {
-  const facts = await WhyFacts.of(input, options);
+  const { against, ...where } = options;
+  const facts = await WhyFacts.of(input, where);
   const { lines, reason } = linesOf(error);
   const context = contextOf(lines, facts);
   const findings: WhyFinding[] = [], frames: WhyFinding[] = [], unknown: string[] = [];
@@ -92,7 +94,8 @@ export async function whyFailed(input: ReportInput, error: string, options: WhyO
     else if (found.frame) frames.push(found);
     else findings.push(found);
   }
-  if (findings.length === 0) findings.push(...await bareReason(facts, context, reason));
+  const strange = () => against === undefined ? undefined : strangeSubsections(input, { ...where, against });
+  if (findings.length === 0) findings.push(...await bareReason(facts, context, reason, strange));
   return {
     findings: [...findings, ...frames],
     ...(reason ? { reason } : {}),
@@ -167,11 +170,31 @@ function placeOf({ channel, offset, path }: Finding): WhyPlace {
 
 const DAMAGE_ADVICE = "the bytes there are wrong: miglab verify tells more, miglab salvage what the file still holds";
 
-/** Nothing was said but where and how it ended. */
+/** What that QEMU does not know, by device: `name instance`. Undefined where it does not answer. */
+async function strangeSubsections(
+  input: ReportInput,
+  options: VerifyOptions,
+): Promise<ReadonlyMap<string, readonly string[]> | undefined> {
+  try {
+    const { against } = await verifyImage(input, options);
+    return new Map(against!.devices.map(({ name, instanceId, unknownSubsections = [] }) => {
+      return [`${name} ${instanceId}`, unknownSubsections];
+    }));
+  } catch (error) {
+    if (error instanceof TransportError) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Nothing was said but where and how it ended.
+ * @param strange asks the QEMU that was to load it, where there is one
+ */
 async function bareReason(
   facts: WhyFacts,
   context: WhyContext,
   reason: string | undefined,
+  strange: () => ReturnType<typeof strangeSubsections> | undefined,
 ): Promise<WhyFinding[]> {
   const { section, name } = context;
   const about = name === undefined ? {} : { section: name };
@@ -186,6 +209,19 @@ async function bareReason(
       section,
       ({ path, meaning }) => path.endsWith(".name") && meaning === "name of the subsection",
     );
+    const unknown = (await strange())?.get(`${section.idstr} ${section.instanceId}`) ?? [];
+    const named = subsections.filter(({ value }) => unknown.includes(String(value)));
+    if (named.length > 0) {
+      return named.map((place) => ({
+        message,
+        ...about,
+        place,
+        damaged: false,
+        cause: `${section.idstr} has a subsection ${place.value}, which the QEMU that loads does not know`,
+        advice:
+          "use a QEMU at least as new as the source, or have the source leave the subsection out: its machine type decides",
+      }));
+    }
     return subsections.map((place) => ({
       message,
       ...about,

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { openImage } from "../../containers/image.ts";
 import { whyFailed } from "../../reports/why.ts";
 import { runIncoming } from "../../reports/why_run.ts";
-import { capture, fixturePath } from "../fixtures.ts";
+import { capture, fixturePath, loadFixture } from "../fixtures.ts";
 import { QEMU, qemuTest } from "./available.ts";
 import { haltingRom } from "./rom.ts";
 
@@ -41,3 +43,34 @@ qemuTest("why --qemu: what a real QEMU says of a file that is cut", async () => 
   assert.deepEqual(unknown, []);
   assert(first.place, said);
 });
+
+qemuTest("why: a QEMU that can be asked names the subsection it does not know", async () => {
+  const bytes = (await loadFixture("pc-kitchen-sink")).slice();
+  const old = new TextEncoder().encode("e1000/full_mac_state"),
+    strange = new TextEncoder().encode("e1000/half_mac_state");
+  let renamed = 0;
+  for (let at = 0; (at = find(bytes, old, at)) >= 0; renamed++) bytes.set(strange, at);
+  assert(renamed >= 2, "in the device's state, and in the description");
+  const { name, instanceId } = await withImage(bytes);
+  const said = `error while loading state for instance 0x${instanceId.toString(16)} of device '${name}'\n` +
+    "load of migration failed: No such file or directory";
+  const subsections = async (against?: string) => {
+    const { findings } = await whyFailed(bytes, said, { against });
+    return findings.filter(({ frame }) => !frame).map(({ place }) => place!.value);
+  };
+  assert.deepEqual(await subsections(QEMU), ["e1000/half_mac_state"]);
+  const all = await subsections();
+  assert(all.length > 1 && all.includes("e1000/half_mac_state"), all.join());
+  assert.deepEqual(await subsections("/no/such/qemu"), all);
+});
+
+/** Where `part` begins at or behind `from`; -1 where it does not. */
+function find(bytes: Uint8Array, part: Uint8Array, from: number): number {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(part, from);
+}
+
+async function withImage(bytes: Uint8Array): Promise<{ name: string; instanceId: number }> {
+  await using image = await openImage(bytes);
+  const { name, instanceId } = image.devices.find(({ name }) => name.endsWith("/e1000"))!;
+  return { name, instanceId };
+}
