@@ -12,7 +12,7 @@ import type { RunState } from "../guest/guest.ts";
 import { CommandError, TransportError } from "../stream/errors.ts";
 import type { Monitor } from "./command.ts";
 import type { SaveRequest } from "./dataplane.ts";
-import type { RamCounters } from "./plugin.ts";
+import { newRamCounters, type RamCounters } from "./plugin.ts";
 import { closeChannels, missingTls, openFurtherChannels } from "./further_channels.ts";
 import { checkStart } from "./migrate_prepare.ts";
 import type { Destination } from "./reach.ts";
@@ -20,20 +20,6 @@ import { saveGuest } from "./save.ts";
 import type { Session } from "./session.ts";
 import { atRest, inPostcopy, type MigrationStatus } from "./status.ts";
 import type { Channel, TransportContext } from "./transport.ts";
-
-function newCounters(): RamCounters {
-  return {
-    transferred: 0,
-    duplicate: 0,
-    normal: 0,
-    precopyBytes: 0,
-    downtimeBytes: 0,
-    postcopyBytes: 0,
-    multifdBytes: 0,
-    dirtySyncCount: 0,
-    remaining: 0,
-  };
-}
 
 /** Times of a migration, in ms. */
 export interface MigrationTimes {
@@ -65,7 +51,7 @@ export class Outgoing {
   /** Why it failed, as `error-desc` has it. */
   error: string | undefined;
   /** What was counted, of the last migration too. */
-  counters: RamCounters = newCounters();
+  counters: RamCounters = newRamCounters();
   /** Times of the last migration. */
   readonly times: MigrationTimes = { total: 0, setup: 0, downtime: 0, expectedDowntime: 0 };
   /** Throughput in Mbit/s. */
@@ -177,7 +163,7 @@ export class Outgoing {
     this.#stoppedFirst = false;
     this.#started = performance.now();
     this.error = undefined;
-    this.counters = newCounters();
+    this.counters = newRamCounters();
     this.mbps = this.pagesPerSecond = 0;
     Object.assign(this.times, {
       total: 0,

@@ -107,6 +107,21 @@ export interface RamCounters {
   channels?: readonly ChannelCounters[];
 }
 
+/** Counters of a migration that has not begun. */
+export function newRamCounters(): RamCounters {
+  return {
+    transferred: 0,
+    duplicate: 0,
+    normal: 0,
+    precopyBytes: 0,
+    downtimeBytes: 0,
+    postcopyBytes: 0,
+    multifdBytes: 0,
+    dirtySyncCount: 0,
+    remaining: 0,
+  };
+}
+
 /** Counters of one further channel. */
 export interface ChannelCounters {
   /** Bytes on the wire, packet headers included. */

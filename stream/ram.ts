@@ -85,13 +85,7 @@ export class RamDecoder {
           break;
         }
         default:
-          this.#fault(
-            "Cannot read RAM record",
-            offset,
-            `flags ${hex(flags)}`,
-            "one kind of record",
-            `Unknown combination of migration flags: ${hex(flags)}`,
-          );
+          this.#unknown(flags, offset);
       }
     }
   }
@@ -274,13 +268,7 @@ export class RamDecoder {
         return await reader.need(need + 3 + size, `Cannot read XBZRLE ${where}`);
       }
       default:
-        this.#fault(
-          "Cannot read RAM record",
-          offset,
-          `flags ${hex(flags)}`,
-          "one kind of record",
-          `Unknown combination of migration flags: ${hex(flags)}`,
-        );
+        this.#unknown(flags, offset);
     }
   }
 
@@ -294,6 +282,11 @@ export class RamDecoder {
       "only MEM_SIZE and EOS in a mapped-ram stream",
       `Unexpected RAM flags: ${refused}`,
     );
+  }
+
+  #unknown(flags: number, offset: number): never {
+    const qemu = `Unknown combination of migration flags: ${hex(flags)}`;
+    this.#fault("Cannot read RAM record", offset, `flags ${hex(flags)}`, "one kind of record", qemu);
   }
 
   #fault(action: string, offset: number, found: string, expected: string, qemu?: string | string[]): never {

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { RamCounters } from "../../core/plugin.ts";
+import { newRamCounters, type RamCounters } from "../../core/plugin.ts";
 import { loadGuest } from "../../core/load.ts";
 import { saveGuest } from "../../core/save.ts";
 import type { Transport, TransportContext } from "../../core/transport.ts";
@@ -48,17 +48,7 @@ export async function saveHere(guest: Guest, uri: string, options: Options = {})
   const [transport, rest] = transportOf(uri);
   const channel = await transport.connect(transport.parse(rest), context());
   const capabilities = options.capabilities ?? [];
-  const counters: RamCounters = {
-    transferred: 0,
-    duplicate: 0,
-    normal: 0,
-    precopyBytes: 0,
-    downtimeBytes: 0,
-    postcopyBytes: 0,
-    multifdBytes: 0,
-    dirtySyncCount: 0,
-    remaining: 0,
-  };
+  const counters = newRamCounters();
   try {
     await saveGuest({
       guest,
