@@ -323,7 +323,7 @@ export { QmpClient, type QmpClientOptions, type QmpExecuteOptions, type QmpGreet
 export type { QmpWire } from "./core/qmp_wire.ts";
 export { type QmpServer, serveQmp } from "./core/qmp_server.ts";
 export { type LaunchOptions, Qemu } from "./core/qemu_launch.ts";
-export { type Forecast, forecast } from "./core/forecast.ts";
+export { type Forecast, forecast, Prospects } from "./core/forecast.ts";
 export { type SavedFile, type SaveJobOptions, saveToFile } from "./core/save_job.ts";
 export { type RestoredFile, restoreFromFile, type RestoreJobOptions } from "./core/restore_job.ts";
 export { readStreamHead, type StreamHead } from "./containers/stream_head.ts";

@@ -12,7 +12,7 @@ import fs from "node:fs";
 import { CommandError, TransportError } from "../stream/errors.ts";
 import { type ComparedMachines, compareMachines } from "./compare_machines.ts";
 import { checkAlike, checkWaits, lastWords } from "./destination.ts";
-import { type Forecast, forecast } from "./forecast.ts";
+import { type Forecast, Prospects } from "./forecast.ts";
 import type { MigrationInfo } from "./migration_info.ts";
 import { SettingsGuard } from "./settings_guard.ts";
 import type { AssembledWorkbench } from "./workbench.ts";
@@ -112,7 +112,9 @@ async function migrate(
 ): Promise<MigrationInfo> {
   await destination.qmp("migrate-incoming", { uri: uri ?? ours, "exit-on-error": false });
   const limit = Number(source.parameter("downtime-limit"));
-  const report = onProgress && (() => onProgress(forecast(source.info(), true, limit)));
+  const prospects = new Prospects();
+  const report = onProgress &&
+    (() => onProgress(prospects.look(source.info(), source.session.runState === "running", limit)));
   try {
     const info = await source.migrate(await reachable(destination, uri ?? ours), { signal, onProgress: report });
     await destination.settled();

@@ -13,7 +13,7 @@
  * @module
  */
 import { CommandError, TransportError } from "../stream/errors.ts";
-import { type Forecast, forecast } from "./forecast.ts";
+import { type Forecast, Prospects } from "./forecast.ts";
 import type { MigrationInfo } from "./migration_info.ts";
 import { SettingsGuard, type WantedSettings } from "./settings_guard.ts";
 import { TargetFile } from "./target_file.ts";
@@ -194,9 +194,10 @@ async function migrate(
 ): Promise<MigrationInfo> {
   const addr = { transport: "file", filename, offset } as const;
   const limit = Number(bench.parameter("downtime-limit"));
+  const prospects = new Prospects();
   return await bench.migrate({ channels: [{ "channel-type": "main", addr }] }, {
     signal,
-    onProgress: onProgress && (() => onProgress(forecast(bench.info(), live, limit))),
+    onProgress: onProgress && (() => onProgress(prospects.look(bench.info(), live, limit))),
   });
 }
 

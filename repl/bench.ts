@@ -6,9 +6,10 @@
  * began and how they ended, so that a console can say so and a script can fail.
  * @module
  */
+import { Prospects } from "../core/forecast.ts";
 import type { Session } from "../core/session.ts";
 import { oneLine } from "./output.ts";
-import type { MigrationFigures } from "./progress.ts";
+import { figuresOf, type MigrationFigures } from "./progress.ts";
 
 /** What a line came to. */
 export interface Answer {
@@ -77,6 +78,7 @@ export class Migrations {
   readonly #open = new Set<Role>();
   /** Lines held back while a load runs: if it fails, they are details of the failure. */
   #held: string[] = [];
+  readonly #prospects = new Prospects();
   /** The failure of a save as the session told it, with its hints. */
   #told: string | undefined;
 
@@ -98,7 +100,14 @@ export class Migrations {
       const { transferred, remaining, dirtySyncCount } = outgoing.counters;
       const total = this.#session.remote?.ramBytes ?? guest.memory.totalBytes;
       const ram = { total, remaining, transferred, "dirty-sync-count": dirtySyncCount };
-      return { status: outgoing.status, ram: dirtySyncCount > 0 ? ram : undefined };
+      const { running, status } = outgoing;
+      if (dirtySyncCount === 0 || !running) return { status, ram: dirtySyncCount > 0 ? ram : undefined };
+      const limit = Number(this.#session.parameter("downtime-limit"));
+      return {
+        ...figuresOf(this.#prospects.look(this.#session.info(), this.#session.runState === "running", limit)),
+        status,
+        ram,
+      };
     }
     if (incoming.status === "none") return {};
     const { bytes, total } = incoming.progress;

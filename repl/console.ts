@@ -68,6 +68,8 @@ class Console {
   #report?: AbortController;
   /** No more input will come. */
   #ended = false;
+  /** Ctrl-C ended the migration that was waited for. */
+  #cancelled = false;
   /** Ctrl-C on an empty line, once. */
   #warned = false;
   readonly #end = Promise.withResolvers<number>();
@@ -156,6 +158,12 @@ class Console {
     const { out, error, failure } = await watch(work, () => this.#migrations.figures);
     output.out(error && !failure ? this.#marked(out) : out);
     if (failure) output.err(style.red(`miglab: ${oneLine(failure)}`) + "\n");
+    const { outgoing } = bench.session;
+    // one that is still about to be cancelled is told of when it is
+    if (this.#cancelled && !outgoing.running && outgoing.status === "cancelled") {
+      output.err(style.dim("migration cancelled") + "\n");
+    }
+    this.#cancelled = false;
     if (!error) reports.heard(line);
     if (line === "help" || line === "?") output.out(reports.help);
     if (bench.session.exitStatus !== undefined) this.#leave(bench.session.exitStatus);
@@ -213,6 +221,7 @@ class Console {
   }
 
   async #cancel(): Promise<void> {
+    this.#cancelled = true;
     const { error, out } = await this.#options.bench.execute("migrate_cancel");
     if (error) this.#notice(oneLine(out));
   }

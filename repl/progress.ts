@@ -2,10 +2,12 @@
  * How far a migration is, in one line for a terminal, from what `query-migrate` answers.
  *
  *     ram [#########           ]  43% 112 MiB of 256 MiB, 890 MiB/s, 0:01 left
+ *     43% 112 MiB of 256 MiB, 0:01 left                                         where there is less room
  *
  * The line is redrawn in place ten times a second and erased in the end; nothing else may stand in it.
  * @module
  */
+import type { Forecast } from "../core/forecast.ts";
 
 /** The part of QEMU's MigrationInfo that is used; every member may be absent. */
 export interface MigrationFigures {
@@ -13,11 +15,27 @@ export interface MigrationFigures {
   readonly "error-desc"?: string;
   readonly "total-time"?: number;
   readonly ram?: Readonly<Record<string, number | bigint>>;
-  /** Said behind the rest. */
-  readonly note?: string;
+  /** Bytes the guest writes in a second, where that is known. */
+  readonly writes?: number;
+  /** False: it will not end like this. */
+  readonly converges?: boolean;
+  /** Seconds until the end, where somebody has looked ahead; left out: told from how fast it went so far. */
+  readonly secondsLeft?: number;
 }
 
-/** Statuses in which a migration is under way (QEMU migration/migration.c migration_is_running, and the destination's). */
+/** A forecast as the progress line has it. */
+export function figuresOf(forecast: Forecast): MigrationFigures {
+  const { status, total, remaining, transferred, pass, dirtyBytesPerSecond, converges, secondsLeft } = forecast;
+  return {
+    status,
+    converges,
+    ...(dirtyBytesPerSecond > 0 ? { writes: dirtyBytesPerSecond } : {}),
+    // of the first pass alone nobody knows what comes behind it
+    ...(pass > 1 && secondsLeft !== undefined ? { secondsLeft } : {}),
+    ...(total > 0 ? { ram: { total, remaining, transferred, "dirty-sync-count": pass } } : {}),
+  };
+}
+
 /** Bytes for people: "512 B", "1.5 KiB", "112 MiB", "4.00 GiB". */
 export function bytesText(bytes: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -72,27 +90,40 @@ export class ProgressLine {
     this.#drawn = false;
   }
 
-  /** The line, never wider than the terminal. */
+  /** The line, never wider than the terminal, and with room for the `^C` that a terminal echoes. */
   text(figures: MigrationFigures): string {
-    const width = Math.max(10, this.columns() - 1);
+    const width = Math.max(10, this.columns() - 3);
     const total = Number(figures.ram?.total ?? 0);
     if (!figures.ram || total === 0) return (figures.status ?? "starting").slice(0, width);
     const remaining = Math.min(total, Number(figures.ram.remaining ?? 0));
     const transferred = Number(figures.ram.transferred ?? 0);
     this.#measure(remaining, transferred);
     const share = Math.min(1, Math.max(0, (total - remaining) / total));
-    const words = [`${bytesText(total - remaining)} of ${bytesText(total)}`];
-    if (this.#rate > 0) words.push(`${bytesText(this.#rate)}/s`);
-    if (this.#pace > 0 && remaining > 0) words.push(`${timeText(remaining / this.#pace)} left`);
     const pass = Number(figures.ram["dirty-sync-count"] ?? 0);
-    if (pass > 1) words.push(`pass ${pass}`);
-    if (figures.status && figures.status !== "active") words.push(figures.status);
-    if (figures.note) words.push(figures.note);
-    const percent = `${Math.floor(share * 100)}%`.padStart(4);
+    const seconds = figures.secondsLeft ?? (this.#pace > 0 && remaining > 0 ? remaining / this.#pace : undefined);
+    const stands = figures.converges === false;
+    // each with its weight: the lightest go first where there is no room
+    const words: readonly (readonly [weight: number, text: string | false | undefined])[] = [
+      [6, `${bytesText(total - remaining)} of ${bytesText(total)}`],
+      [4, this.#rate > 0 && `${bytesText(this.#rate)}/s`],
+      [7, seconds !== undefined && !stands && `${timeText(seconds)} left`],
+      [3, pass > 1 && `pass ${pass}`],
+      [8, figures.status !== "active" && figures.status],
+      [5, figures.writes !== undefined && `guest writes ${bytesText(figures.writes)}/s`],
+      [9, stands && "will not converge"],
+    ];
+    const percent = `${Math.floor(share * 100)}%`;
     const cells = Math.round(share * 20);
-    const bar = `${this.label} [${"#".repeat(cells)}${" ".repeat(20 - cells)}]`;
-    const line = `${bar} ${percent} ${words.join(", ")}`;
-    return (line.length <= width ? line : `${percent.trim()} ${words.join(", ")}`).slice(0, width);
+    const bar = `${this.label} [${"#".repeat(cells)}${" ".repeat(20 - cells)}] `;
+    const line = (least: number) =>
+      words.filter(([weight, text]) => text && weight >= least).map(([, text]) => text).join(", ");
+    const whole = `${bar}${percent.padStart(4)} ${line(0)}`;
+    if (whole.length <= width) return whole;
+    for (let least = 0; least < 10; least++) {
+      const text = `${percent} ${line(least)}`.trimEnd();
+      if (text.length <= width) return text;
+    }
+    return percent;
   }
 
   #measure(remaining: number, transferred: number): void {

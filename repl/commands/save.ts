@@ -8,7 +8,7 @@ import type { RestoredFile } from "../../core/restore_job.ts";
 import type { SavedFile } from "../../core/save_job.ts";
 import { newFile, refuseOthers, sizeArgument, UsageError } from "../options.ts";
 import { describeError } from "../output.ts";
-import { bytesText, type MigrationFigures, timeText } from "../progress.ts";
+import { bytesText, figuresOf, type MigrationFigures } from "../progress.ts";
 import type { CommandModule, Context } from "../program.ts";
 
 /** How a machine is saved, in the words of the command line. */
@@ -136,7 +136,15 @@ export async function withProgress<T>(
   let figures: MigrationFigures = {};
   for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, interrupt);
   try {
-    const promise = work({ signal: abort.signal, onProgress: (forecast) => figures = figuresOf(forecast) });
+    let told = context.options().quiet || Deno.stderr.isTerminal(); // there the progress line says it
+    const onProgress = (forecast: Forecast) => {
+      figures = figuresOf(forecast);
+      if (told || forecast.converges !== false) return;
+      told = true;
+      const writes = bytesText(forecast.dirtyBytesPerSecond);
+      context.output.err(`miglab: this will not converge: the guest writes ${writes}/s, and it leaves no faster\n`);
+    };
+    const promise = work({ signal: abort.signal, onProgress });
     return await watch(promise, () => figures);
   } catch (error) {
     if (abort.signal.aborted && error === abort.signal.reason) throw new Error("cancelled before it began");
@@ -144,19 +152,6 @@ export async function withProgress<T>(
   } finally {
     for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, interrupt);
   }
-}
-
-/** A forecast as the progress line has it. */
-export function figuresOf(forecast: Forecast): MigrationFigures {
-  const { status, total, remaining, transferred, pass, dirtyBytesPerSecond, converges, secondsLeft } = forecast;
-  const notes = dirtyBytesPerSecond > 0 ? [`guest writes ${bytesText(dirtyBytesPerSecond)}/s`] : [];
-  if (converges === false) notes.push("will not converge");
-  else if (pass > 1 && secondsLeft !== undefined) notes.push(`${timeText(secondsLeft)} to go`);
-  return {
-    status,
-    ...(total > 0 ? { ram: { total, remaining, transferred, "dirty-sync-count": pass } } : {}),
-    ...(notes.length > 0 ? { note: notes.join(", ") } : {}),
-  };
 }
 
 function saveText({ path, bytes, info, wasRunning }: SavedFile, began: number): string {

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import fs from "node:fs";
-import { forecast } from "../../core/forecast.ts";
+import { forecast, Prospects } from "../../core/forecast.ts";
 import type { MigrationInfo, MigrationStats } from "../../core/migration_info.ts";
 import { TargetFile } from "../../core/target_file.ts";
 import { openImage, serveQmp, Workbench } from "../../mod.ts";
@@ -179,4 +179,30 @@ Deno.test("forecast() says when a migration ends, or that it does not", () => {
   assert.deepEqual([little.secondsLeft, little.converges], [0.1, true]); // fits into the downtime
   const nothing = forecast({}, true, 300);
   assert.deepEqual([nothing.status, nothing.secondsLeft, nothing.converges], ["none", undefined, undefined]);
+});
+
+Deno.test("a guest that writes the same pages over and over does not converge, however its rate is measured", () => {
+  const rate = 4_096_000 * 8 / 1e6;
+  const prospects = new Prospects();
+  // 400 pages are left at the start of each pass but the first; 990 a second are measured, of 1000 that leave
+  const converges = [1, 2, 3, 4].map((pass) => {
+    const starts = pass === 1 ? 1000 : 400;
+    const looks = [1, 0.75, 0.5, 0.4].map((share) =>
+      prospects.look(active(starts * share * 4096, rate, pass === 1 ? 0 : 990, pass), true, 50)
+    );
+    return looks.map((one) => one.converges);
+  });
+  assert.deepEqual(converges, [
+    new Array(4).fill(undefined),
+    new Array(4).fill(true),
+    new Array(4).fill(false),
+    new Array(4).fill(false),
+  ]);
+  const never = prospects.look(active(390 * 4096, rate, 990, 5), true, 50);
+  assert.deepEqual([never.converges, never.secondsLeft], [false, undefined]);
+  // the next migration begins anew; its passes get shorter
+  const shrinking = [1000, 400, 300, 200, 100].map((pages, i) =>
+    prospects.look(active(pages * 4096, rate, 700, i + 1), true, 50).converges
+  );
+  assert.deepEqual(shrinking, [true, true, true, true, true]);
 });

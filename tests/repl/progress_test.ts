@@ -59,12 +59,41 @@ Deno.test("a further pass puts pages back without a negative pace", () => {
   assert.match(text, /16\.0 MiB of 64\.0 MiB, 16\.0 MiB\/s, 0:03 left, pass 2$/);
 });
 
-Deno.test("a progress line never reaches the last column", () => {
-  for (const width of [10, 20, 40, 60, 79]) {
+Deno.test("a progress line leaves room for what a terminal echoes, and drops whole words, the least telling first", () => {
+  const figures = {
+    status: "active",
+    converges: false,
+    writes: 49 * MIB,
+    ram: { total: 512 * MIB, remaining: 184 * MIB, transferred: 328 * MIB, "dirty-sync-count": 3 },
+  };
+  const texts = [100, 80, 60, 40, 30, 10].map((width) => new ProgressLine(() => {}, () => width).text(figures));
+  assert.deepEqual(texts, [
+    "64% 328 MiB of 512 MiB, pass 3, guest writes 49.0 MiB/s, will not converge",
+    "64% 328 MiB of 512 MiB, pass 3, guest writes 49.0 MiB/s, will not converge",
+    "64% 328 MiB of 512 MiB, will not converge",
+    "64% will not converge",
+    "64% will not converge",
+    "64%",
+  ]);
+  for (let width = 10; width < 120; width++) {
     const line = new ProgressLine(() => {}, () => width);
-    const text = line.text({ status: "postcopy-active", ram: { total: 2 ** 40, remaining: 2 ** 39, transferred: 1 } });
-    assert.ok(text.length < Math.max(width, 11), `${text.length} of ${width}`);
+    const text = line.text({ ...figures, status: "postcopy-active", converges: undefined, secondsLeft: 12 });
+    assert.ok(text.length <= Math.max(width - 3, 10), `${text.length} of ${width}`);
+    assert.match(
+      text,
+      /^(ram \[#{13} {7}\] {2})?64%( (\d+ MiB of 512 MiB|postcopy-active|0:12 left|pass 3|guest writes 49\.0 MiB\/s)(, |$))?/,
+    );
   }
+});
+
+Deno.test("where somebody has looked ahead, the line has that time and no other, and none where there is no end", () => {
+  let clock = 0;
+  const line = new ProgressLine(() => {}, () => 100, "ram", () => clock);
+  line.text(ram(64 * MIB, 32 * MIB, 32 * MIB));
+  clock = 1000;
+  const later = ram(64 * MIB, 16 * MIB, 48 * MIB, 2);
+  assert.match(line.text({ ...later, secondsLeft: 168, converges: true }), /16\.0 MiB\/s, 2:48 left, pass 2$/);
+  assert.match(line.text({ ...later, converges: false }), /16\.0 MiB\/s, pass 2, will not converge$/);
 });
 
 Deno.test("without figures the status stands alone, and nothing is erased that was not drawn", () => {
