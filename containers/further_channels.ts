@@ -88,7 +88,11 @@ interface PreemptFile {
   readonly name: "preempt";
   readonly reader: StreamReader;
   readonly base: number;
+  /** As it was given, where it is empty: nobody asked for a page. */
+  readonly unused?: string;
 }
+
+const FIRST_MESSAGE = "Cannot read first message of a channel";
 
 /** All further channels of one image. */
 export class FurtherChannels {
@@ -152,14 +156,23 @@ export class FurtherChannels {
       const reader = new StreamReader(source);
       const base = (i + 1) * REGION;
       this.#sources[i] = source;
-      await reader.need(4, "Cannot read first message of a channel");
+      if (count === 1 && !(await reader.ensure(1))) {
+        this.#preempt = {
+          name: "preempt",
+          reader: new StreamReader(renamed(source, "preempt")),
+          base,
+          unused: source.name,
+        };
+        continue;
+      }
+      await reader.need(4, FIRST_MESSAGE);
       const magic = reader.peekU32();
       if (magic === QEMU_VM_FILE_MAGIC) this.#refuse(source.name, "QEVM: a main channel", "a further one");
       if (magic !== MULTIFD_MAGIC && count === 1 && magic >>> 16 === 0) {
         this.#preempt = { name: "preempt", reader: new StreamReader(renamed(source, "preempt")), base };
         continue;
       }
-      await reader.need(MULTIFD_INIT_BYTES, "Cannot read first message of a channel");
+      await reader.need(MULTIFD_INIT_BYTES, FIRST_MESSAGE);
       const expected = { channels: count, ...(uuid ? { uuid } : {}) };
       const init = decodeMultifdInit(reader.bytes(MULTIFD_INIT_BYTES), source.name, expected);
       uuid = init.uuid;
@@ -219,6 +232,17 @@ export class FurtherChannels {
     if (missing > 0) doubts.push(`${missing} packets ${NOT_GIVEN}`);
     if (this.#preempt) await this.#preemptPages(this.#preempt, places);
     return doubts;
+  }
+
+  /** Pages travelled by multifd. @throws {StreamError} when the one channel that is there is empty */
+  expectMultifd(): void {
+    if (this.#preempt?.unused === undefined) return;
+    throw new TruncatedStreamError(FIRST_MESSAGE, {
+      channel: this.#preempt.unused,
+      offset: 0,
+      found: "0 bytes before the end",
+      expected: String(MULTIFD_INIT_BYTES),
+    });
   }
 
   /** The main channel and these as one row of bytes. */

@@ -165,6 +165,7 @@ export async function openImage(
       return await openMemory(found, { path, bytes: source.size?.(), file });
     }
     const index = await indexStream(found.source, { tables, channels, onProgress });
+    if (index.ramFormat === "multifd") channels?.expectMultifd();
     return new StreamImage(found, index, tables, { path, bytes: source.size?.(), file }, channels);
   } catch (error) {
     channels?.close();

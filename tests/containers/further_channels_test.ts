@@ -126,6 +126,24 @@ Deno.test("what is not a channel of this migration is refused", async () => {
   await assert.rejects(openImage(main, { channels: new Array(300).fill(main) }), RangeError);
 });
 
+Deno.test("a preempt channel that nobody asked for a page on is empty", async () => {
+  const main = await loadFixture("q35-file-2cpu"), nothing = new Uint8Array();
+  for (const channels of [[nothing], [pipe(nothing)]]) {
+    await using image = await openImage(main, { channels });
+    assert.deepEqual([image.fault, image.complete], [undefined, true]);
+    assert.deepEqual(image.channels.map(({ name }) => name), ["preempt"]);
+    await using alone = await openImage(main);
+    assert.deepEqual(hashes(image), hashes(alone));
+  }
+  const multifd = await loadFixture("pc-multifd-2");
+  for (const channels of [[nothing], [nothing, await loadFixture("pc-multifd-2.ch0")]]) {
+    await assert.rejects(
+      openImage(multifd, { channels }),
+      /^TruncatedStreamError: Cannot read first message of a channel /,
+    );
+  }
+});
+
 Deno.test("without its codec a packed channel says which feature is missing", async () => {
   const channels = [await fixturePath("pc-multifd-2-zstd.ch0"), await fixturePath("pc-multifd-2-zstd.ch1")];
   await using image = await openImage(await fixturePath("pc-multifd-2-zstd"), { channels });
