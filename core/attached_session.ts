@@ -7,7 +7,7 @@
  * @module
  */
 import type { RunState } from "../guest/guest.ts";
-import { CommandError } from "../stream/errors.ts";
+import { CommandError, TransportError } from "../stream/errors.ts";
 import { type Beginning, lookAround } from "./attached_beginning.ts";
 import { AttachedIncoming, AttachedOutgoing } from "./attached_roles.ts";
 import { type CapabilityChange, CapabilitySet } from "./capabilities.ts";
@@ -88,7 +88,10 @@ export class AttachedSession extends Session {
       return new AttachedSession(client, await lookAround(client, combine(plugins, CORE_COMMANDS)), options);
     } catch (error) {
       client.close();
-      throw error;
+      if (!(error instanceof CommandError)) throw error;
+      throw new TransportError(`Cannot attach to '${address}': ${error.message}; is it a machine's monitor?`, {
+        cause: error,
+      });
     }
   }
 
@@ -213,6 +216,7 @@ export class AttachedSession extends Session {
       await this.#refreshState();
       await this.refreshSettings();
       this.took(await this.client.execute("query-migrate") as MigrationInfo);
+      this.toStderr(`attached to QEMU at ${this.client.address} again: it is ${this.runState}`);
     } catch {
       // lost again: that is told elsewhere
     }
@@ -250,7 +254,7 @@ export class AttachedSession extends Session {
     const text = `lost QEMU at ${this.client.address}: ${reason}`;
     this.outgoing.lose(text);
     this.incoming.lose(text);
-    if (!this.#leaving && this.exitStatus === undefined) this.toStderr(text);
+    if (!this.#leaving && this.exitStatus === undefined) this.toStderr(`${text}; the next command connects again`);
   }
 }
 

@@ -25,6 +25,8 @@ const NOT_NEGOTIATED = /^Expecting capabilities negotiation/;
 const MAX_MESSAGE = 64 << 20;
 /** Of a greeting. */
 const MAX_GREETING = 64 << 10;
+/** How QEMU's human monitor begins (monitor/hmp.c monitor_event). */
+const HUMAN_MONITOR = /^QEMU \S+ monitor - /;
 
 /** What a server says about itself. */
 export interface QmpGreeting {
@@ -189,7 +191,9 @@ export class QmpClient implements AsyncDisposable {
     );
     try {
       await promise;
-      await this.#negotiate(Math.max(1, until - performance.now()));
+      await this.#negotiate(Math.max(1, until - performance.now())).catch((error) => {
+        throw new TransportError(`Cannot attach to '${this.address}': ${error.message}`, { cause: error });
+      });
     } catch (error) {
       if (this.#wire === wire) this.#wire = undefined;
       wire.close();
@@ -216,9 +220,11 @@ export class QmpClient implements AsyncDisposable {
   async #listen(wire: QmpWire, greeted: () => void, refused: (error: Error) => void): Promise<void> {
     const reader = new MessageReader();
     let greeting = true;
+    let human = false;
     let reason = "QEMU closed the connection";
     try {
       for await (const piece of wire.input) {
+        human = greeting && HUMAN_MONITOR.test(piece);
         for (const message of reader.feed(piece, greeting ? MAX_GREETING : MAX_MESSAGE)) {
           if (greeting) {
             this.#greeting = readGreeting(message);
@@ -229,7 +235,7 @@ export class QmpClient implements AsyncDisposable {
       }
       if (greeting) reason = "it closed the connection without a QMP greeting";
     } catch (error) {
-      reason = (error as Error).message;
+      reason = human ? "it is QEMU's human monitor; a QMP socket is made by -qmp" : (error as Error).message;
       wire.close();
     }
     refused(new TransportError(`Cannot attach to '${this.address}': ${reason}`));

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import fs from "node:fs";
 import { CommandError, TransportError } from "../stream/errors.ts";
 import { errnoText } from "./errno.ts";
 import { canPassDescriptors, connectUnix, sendWithDescriptors } from "./scm_rights.ts";
@@ -45,13 +46,39 @@ export function parseQmpAddress(text: string): { readonly path: string } | { rea
 export async function openQmpWire(address: string, until: number): Promise<QmpWire> {
   const where = parseQmpAddress(address);
   try {
-    if (!("path" in where)) return connWire(await Deno.connect({ hostname: where.host, port: where.port }));
+    if (!("path" in where)) return connWire(await connectTcp(where.host, where.port, until));
     if (!canPassDescriptors()) return connWire(await Deno.connect({ transport: "unix", path: where.path }));
     return await fdWire(await connectUnix(where.path, until));
   } catch (error) {
-    if (error instanceof CommandError) throw error;
-    throw new TransportError(`Failed to connect to '${address}': ${errnoText(error)}`, { cause: error });
+    if (error instanceof CommandError || error instanceof TransportError) throw error;
+    const reason = "path" in where && isNoSocket(where.path) ? "it is not a socket" : errnoText(error);
+    throw new TransportError(`Failed to connect to '${address}': ${reason}`, { cause: error });
   }
+}
+
+/** Something else is there: the system's words for that are those for a socket nobody listens at. */
+function isNoSocket(path: string): boolean {
+  try {
+    return !fs.statSync(path).isSocket();
+  } catch {
+    return false;
+  }
+}
+
+async function connectTcp(hostname: string, port: number, until: number): Promise<Deno.Conn> {
+  const connecting = Deno.connect({ hostname, port });
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), Math.max(1, until - performance.now()));
+  });
+  try {
+    const conn = await Promise.race([connecting, late]);
+    if (conn) return conn;
+  } finally {
+    clearTimeout(timer);
+  }
+  connecting.then((conn) => conn.close(), () => {});
+  throw new TransportError(`Failed to connect to 'tcp:${hostname}:${port}': nothing answers there`);
 }
 
 /** A wire over a connection of Deno's: it carries no descriptors. */

@@ -187,8 +187,64 @@ Deno.test("nobody there, no socket and no QMP are one line each", async () => {
     await assert.rejects(QmpClient.open(path), /it closed the connection without a QMP greeting/);
   });
   await withServer((conn) => say(conn, GREETING).then(), async (path) => {
-    await assert.rejects(QmpClient.open(path, { handshakeMs: 1000 }), /did not answer qmp_capabilities within/);
+    await assert.rejects(QmpClient.open(path, { handshakeMs: 1000 }), {
+      message: new RegExp(`^Cannot attach to '${path}': QEMU did not answer qmp_capabilities within \\d+ ms$`),
+    });
   });
+  await withServer(
+    (conn) => say(conn, "QEMU 10.0.2 monitor - type 'help' for more information\r\n(qemu) ").then(),
+    async (path) => {
+      await assert.rejects(QmpClient.open(path), {
+        message: `Cannot attach to '${path}': it is QEMU's human monitor; a QMP socket is made by -qmp`,
+      });
+    },
+  );
+  for (const path of [Deno.makeTempFileSync({ prefix: "miglab-attached-" }), Deno.makeTempDirSync()]) {
+    await assert.rejects(QmpClient.open(path), { message: `Failed to connect to '${path}': it is not a socket` });
+    Deno.removeSync(path);
+  }
+});
+
+Deno.test("a QMP that knows no migration is no machine's monitor", async () => {
+  const server = async (conn: Deno.Conn) => {
+    await say(conn, GREETING);
+    for await (const text of conn.readable.pipeThrough(new TextDecoderStream())) {
+      for (const line of text.trim().split("\n")) {
+        const { execute, id } = JSON.parse(line);
+        const error = { class: "CommandNotFound", desc: `The command ${execute} has not been found` };
+        await say(conn, JSON.stringify(execute === "qmp_capabilities" ? { return: {}, id } : { error, id }) + "\r\n");
+      }
+    }
+  };
+  await withServer(server, async (path) => {
+    await assert.rejects(Workbench.open({ qmp: path }), {
+      name: "TransportError",
+      message: `Cannot attach to '${path}': The command query-migrate-capabilities has not been found; ` +
+        "is it a machine's monitor?",
+    });
+  });
+});
+
+Deno.test("what came of an attached machine is reported: that it went, and that there is one again", async () => {
+  await using both = await pair();
+  const reports: string[] = [];
+  await using bench = await Workbench.open({ qmp: both.server.address, report: (line) => reports.push(line) });
+  const { address } = both.server;
+  await both.server.close();
+  await until(() => reports.length === 1);
+  assert.equal((await bench.execute("info status")).error, true);
+  const again = serveQmp(both.model.session, address);
+  try {
+    await both.model.hmp("stop");
+    assert.equal((await bench.execute("info status")).out, "VM status: paused\n");
+    await until(() => reports.length === 2);
+  } finally {
+    await again.close();
+  }
+  assert.deepEqual(reports.slice(0, 2), [
+    `lost QEMU at ${address}: QEMU closed the connection; the next command connects again`,
+    `attached to QEMU at ${address} again: it is paused`,
+  ]);
 });
 
 Deno.test("a monitor on which negotiation is complete already is taken as it is", async () => {
