@@ -10,7 +10,7 @@
  * @module
  */
 import fs from "node:fs";
-import { TransportError } from "../stream/errors.ts";
+import { CommandError, TransportError } from "../stream/errors.ts";
 import { errnoText } from "./errno.ts";
 import type { MonitorEvent } from "./events.ts";
 import { QmpClient } from "./qmp_client.ts";
@@ -65,8 +65,12 @@ export class Qemu implements AsyncDisposable {
   /**
    * Start one and wait until it can be asked.
    * @throws {TransportError} when it cannot be started, with what it wrote to stderr
+   * @throws {CommandError} for -daemonize: nobody could end that one
    */
   static async launch(options: LaunchOptions = {}): Promise<Qemu> {
+    if (options.args?.some((arg) => /^--?daemonize$/.test(arg))) {
+      throw new CommandError("Cannot launch with -daemonize: the process would not end with the script");
+    }
     const directory = await Deno.makeTempDir({ prefix: "miglab-qemu-" }); // its owner's alone
     const { binary = "qemu-system-x86_64", accel, args = [], startMs = START_MS } = options;
     const machine = accel === "none" ? [] : accel ? ["-accel", accel] : ["-accel", "kvm", "-accel", "tcg"];
@@ -77,7 +81,7 @@ export class Qemu implements AsyncDisposable {
       const child = spawn(binary, ["-nodefaults", "-display", "none", ...machine, ...monitors, ...args]);
       const vm = new Qemu(child, directory, free);
       try {
-        await vm.#connect(listener, startMs);
+        await vm.#connect(listener, binary, startMs);
         return vm;
       } catch (error) {
         await vm[Symbol.asyncDispose]();
@@ -169,10 +173,13 @@ export class Qemu implements AsyncDisposable {
     await Deno.remove(this.directory, { recursive: true }).catch(() => {});
   }
 
-  async #connect(listener: Deno.Listener, startMs: number): Promise<void> {
+  async #connect(listener: Deno.Listener, binary: string, startMs: number): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(new TransportError(`QEMU did not start within ${startMs} ms`)), startMs);
+      timer = setTimeout(() => {
+        const what = this.#client ? "is not ready" : "did not open its monitor";
+        reject(new TransportError(`${binary} ${what} within ${startMs} ms${this.#words()}`));
+      }, startMs);
     });
     const open = async () => {
       const wire = connWire(await listener.accept());
@@ -182,7 +189,7 @@ export class Qemu implements AsyncDisposable {
     opened.catch(() => {});
     const dead = this.status.then(async ({ code, signal }) => {
       await this.#stderr;
-      throw new TransportError(`QEMU ended with ${signal ?? `status ${code}`} at its start${this.#words()}`);
+      throw new TransportError(`${binary} ended with ${signal ?? `status ${code}`} at its start${this.#words()}`);
     });
     dead.catch(() => {});
     try {
