@@ -213,10 +213,13 @@ export class StreamReader {
     return this.#pull(at);
   }
 
-  /** A longer buffer, doubled each time, for a record (or a device tail) that does not fit a chunk. */
+  /**
+   * A longer buffer for a record (or a device tail) that does not fit a chunk: doubled each time, however little is wanted,
+   * so that bytes are moved twice at most; and never by more than that, however much a stream claims.
+   */
   #grow(n: number): number | Promise<number> {
     const left = this.end - this.pos;
-    const larger = new Uint8Array(HEAD + Math.max(CHUNK, Math.min(n, left * 2 + CHUNK)));
+    const larger = new Uint8Array(HEAD + (n <= CHUNK ? CHUNK : left * 2 + CHUNK));
     larger.set(this.buf.subarray(this.pos, this.end), HEAD);
     this.#base += this.pos - HEAD;
     this.buf = larger;
