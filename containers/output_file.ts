@@ -13,6 +13,7 @@ import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { ByteSink } from "../stream/channel.ts";
 import { TransportError } from "../stream/errors.ts";
+import { mayStartWorkers } from "../threads/may_start.ts";
 import { type PieceWriter, WriteAtOnce, WriteBehind } from "../threads/write_behind.ts";
 import { errorText } from "./file_source.ts";
 
@@ -45,11 +46,20 @@ export interface OutputFile extends ByteSink, Disposable {
  * @throws {TransportError} `Could not open 'PATH': Permission denied`
  */
 export function createOutput(path: string): OutputFile {
-  const there = fs.statSync(path, { throwIfNoEntry: false });
+  const { there, real } = lookAt(path);
   if (there?.isDirectory()) throw new TransportError(`Could not open '${path}': Is a directory`);
   if (there && !there.isFile()) return new InPlace(path);
-  const real = there ? fs.realpathSync(path) : path;
   return new Renamed(real, path, there ? there.mode & 0o777 : MODE);
+}
+
+/** What is there by that name, and where that is once links are followed. */
+function lookAt(path: string): { there: fs.Stats | undefined; real: string } {
+  try {
+    const there = fs.statSync(path, { throwIfNoEntry: false });
+    return { there, real: there ? fs.realpathSync(path) : path };
+  } catch (error) {
+    throw new TransportError(`Could not open '${path}': ${errorText(error)}`, { cause: error });
+  }
 }
 
 class Renamed implements OutputFile {
@@ -94,7 +104,7 @@ class Renamed implements OutputFile {
   }
 
   pieces(size: number, expected: number): PieceWriter {
-    if (expected >= WORTHWHILE) {
+    if (expected >= WORTHWHILE && mayStartWorkers()) {
       try {
         return new WriteBehind(this.#part, size, (error) => cannotWrite(this.name, error));
       } catch {

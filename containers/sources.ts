@@ -4,7 +4,6 @@
  */
 import { Buffer } from "node:buffer";
 import * as fs from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ByteSource } from "../stream/channel.ts";
 import { type FileSource, fileSource } from "./file_source.ts";
@@ -82,7 +81,7 @@ export async function peek(source: ByteSource, length: number): Promise<{ head: 
  * @returns a source that can be read at any position; closing it gives the space back
  */
 export async function spool(source: ByteSource): Promise<FileSource> {
-  const directory = fs.mkdtempSync(join(tmpdir(), "miglab-"));
+  const directory = Deno.makeTempDirSync({ prefix: "miglab-" });
   const path = join(directory, "spool");
   const fd = fs.openSync(path, "wx+", 0o600);
   fs.rmSync(directory, { recursive: true });

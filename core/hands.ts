@@ -2,6 +2,7 @@
  * Threads of a migration, started while its settings are made: whoever sets multifd is about to migrate.
  * @module
  */
+import { mayStartWorkers } from "../threads/may_start.ts";
 import { startAhead } from "../threads/workers_ahead.ts";
 import { LANE_WORKER } from "./lane.ts";
 import { PAGE_WRITER } from "./page_writers.ts";
@@ -16,7 +17,7 @@ const MOST = 16, MOST_OF_FILE = navigator.hardwareConcurrency;
 
 /** Settings were made: start what the next migration will want. */
 export function startHands(session: Session): void {
-  if (session.remote) return;
+  if (session.remote || !mayStartWorkers()) return;
   const channels = Math.min(Number(session.parameter("multifd-channels")), MOST);
   const intoFile = session.on("mapped-ram") && session.on("multifd");
   if (session.incoming.waiting) return startAhead(LANE_WORKER, intoFile ? Math.min(channels, MOST_OF_FILE) : 1);

@@ -4,6 +4,7 @@
  */
 import { type RamBlock, SEGMENT } from "../guest/memory.ts";
 import { addressOf } from "../threads/machine_address.ts";
+import { mayStartWorkers } from "../threads/may_start.ts";
 import { startWorker } from "../threads/workers_ahead.ts";
 import { adviseLargePages } from "./large_pages.ts";
 import type { HelpJob, ReadDone, ReadJob, TouchJob } from "./lane_worker.ts";
@@ -34,6 +35,7 @@ export class Lane {
 
   /** Start one, or undefined where that is not allowed. */
   static start(): Lane | undefined {
+    if (!mayStartWorkers()) return undefined;
     try {
       return new Lane(startWorker(LANE_WORKER));
     } catch {

@@ -11,6 +11,7 @@
  * @module
  */
 import { TransportError, TruncatedStreamError } from "../stream/errors.ts";
+import { mayStartWorkers } from "../threads/may_start.ts";
 import { OwnLane, type PacketLane, type PacketTarget, unpackedMemory } from "./packet_lane.ts";
 import { PACKET_WORKER, Refused, ThreadLane } from "./packet_thread.ts";
 import { canPassDescriptors } from "./scm_rights.ts";
@@ -25,7 +26,9 @@ const THREADS = 16;
 
 /** Start the threads for `count` channels ahead, where there can be any. */
 export function threadsAhead(count: number): WorkerStock | undefined {
-  return canPassDescriptors() ? new WorkerStock(PACKET_WORKER, Math.min(count, THREADS)) : undefined;
+  return canPassDescriptors() && mayStartWorkers()
+    ? new WorkerStock(PACKET_WORKER, Math.min(count, THREADS))
+    : undefined;
 }
 
 /** What the channels work on. */

@@ -13,6 +13,7 @@ import { type RamBlock, SEGMENT } from "../guest/memory.ts";
 import { StreamError, TransportError, TruncatedStreamError } from "../stream/errors.ts";
 import { adviseLargePages } from "./large_pages.ts";
 import { addressOf } from "../threads/machine_address.ts";
+import { mayStartWorkers } from "../threads/may_start.ts";
 import { canBring } from "./multifd_bring.ts";
 import type { PacketLane, PacketTarget } from "./packet_lane.ts";
 import type { Channel } from "./transport.ts";
@@ -113,7 +114,7 @@ export class ThreadLane implements PacketLane {
   /** Start a Worker, or undefined where the channel has no number, or Workers are not allowed. */
   static start(channel: Channel, id: number, target: PacketTarget, changed: () => void): ThreadLane | undefined {
     const { pageSize, codec, blocks } = target;
-    if (!channel.lendSocket || !blocks || !canBring(codec)) return undefined;
+    if (!channel.lendSocket || !mayStartWorkers() || !blocks || !canBring(codec)) return undefined;
     const loan = channel.lendSocket();
     if (!loan) return undefined;
     try {

@@ -15,6 +15,7 @@
  * @module
  */
 import { TransportError } from "../stream/errors.ts";
+import { mayStartWorkers } from "../threads/may_start.ts";
 import { startWorker } from "../threads/workers_ahead.ts";
 import { type PageJob, writePages } from "./page_job.ts";
 import type { ChannelCounters } from "./plugin.ts";
@@ -167,7 +168,7 @@ export class PageWriters {
       if (id >= this.#first && this.#sum(0) < WORTHWHILE) return;
       const { file } = this.#channels[id];
       try {
-        if (file?.flags === undefined) this.#refused = true;
+        if (file?.flags === undefined || !mayStartWorkers()) this.#refused = true;
         else this.#lanes.push(this.#startWorker(id, file.path, file.flags));
       } catch {
         this.#refused = true; // no Workers here

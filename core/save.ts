@@ -15,6 +15,7 @@ import * as C from "../stream/constants.ts";
 import * as encode from "../stream/encode.ts";
 import { TransportError } from "../stream/errors.ts";
 import { StreamWriter } from "../stream/writer.ts";
+import { mayStartWorkers } from "../threads/may_start.ts";
 import { exchangeInto, WriteBehind } from "../threads/write_behind.ts";
 import type { SaveRequest } from "./dataplane.ts";
 import { errnoText } from "./errno.ts";
@@ -307,7 +308,7 @@ class Save {
 
 /** A second thread to write with, where the channel is a file and there is enough to write. */
 function writeBehind({ channel, guest }: SaveRequest): WriteBehind | undefined {
-  if (!channel.file || guest.memory.totalBytes < WORTHWHILE) return undefined;
+  if (!channel.file || guest.memory.totalBytes < WORTHWHILE || !mayStartWorkers()) return undefined;
   try {
     return new WriteBehind(channel.file.path, STAGING, (error) => {
       return new TransportError(`Unable to write to ${channel.noun}: ${errnoText(error)}`, { cause: error });

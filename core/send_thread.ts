@@ -19,6 +19,7 @@ import {
   multifdPagesPerPacket,
 } from "../stream/multifd.ts";
 import { addressOf } from "../threads/machine_address.ts";
+import { mayStartWorkers } from "../threads/may_start.ts";
 import { startWorker } from "../threads/workers_ahead.ts";
 import { canBring } from "./multifd_bring.ts";
 import type { ChannelCounters } from "./plugin.ts";
@@ -123,7 +124,7 @@ export class ThreadSendLane implements SendLane {
     ended: (error?: Error) => void,
   ): ThreadSendLane | undefined {
     const { codec, parameter } = source;
-    if (!channel.lendSocket || !canBring(codec) || (codec && !codec.level)) return undefined;
+    if (!channel.lendSocket || !mayStartWorkers() || !canBring(codec) || (codec && !codec.level)) return undefined;
     const loan = channel.lendSocket();
     if (!loan) return undefined;
     try {

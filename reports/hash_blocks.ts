@@ -4,6 +4,7 @@
  */
 import { Breath, type LongWork } from "../containers/breath.ts";
 import type { Image, ImageBlock } from "../containers/image.ts";
+import { mayStartWorkers } from "../threads/may_start.ts";
 import { HashAtOnce, HashBehind, type Hasher } from "../threads/hash_behind.ts";
 
 /** Bytes hashed at once. */
@@ -78,7 +79,7 @@ export async function hashBlocks(
 
 /** As many as there are processors and blocks worth one. */
 function openLanes(blocks: readonly ImageBlock[]): Lane[] {
-  const large = blocks.filter(({ bytes }) => bytes >= WORTHWHILE).length;
+  const large = mayStartWorkers() ? blocks.filter(({ bytes }) => bytes >= WORTHWHILE).length : 0;
   const lanes: Lane[] = [];
   const add = (hasher: Hasher) => {
     lanes.push({ hasher, block: -1, at: 0, end: 0, data: false, [Symbol.dispose]: () => hasher[Symbol.dispose]() });

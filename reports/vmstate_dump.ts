@@ -77,8 +77,13 @@ export async function readTarget(target: string, machine: string | undefined): P
   return { name: target, machines, capabilities: await capabilitiesOf(target), layouts };
 }
 
+/** Whether it is a file; what may not be looked at is left to whoever may run it. */
 function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+  } catch {
+    return false;
+  }
 }
 
 /** A file that may be a dump; "" where it is too long, as a program may be. */

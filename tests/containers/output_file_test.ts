@@ -57,6 +57,11 @@ Deno.test("createOutput() says in one line why there can be no file", () => {
     assert.throws(() => createOutput(directory), { message: `Could not open '${directory}': Is a directory` });
     const path = `${directory}/no/such`;
     assert.throws(() => createOutput(path), { message: `Could not open '${path}': No such file or directory` });
+    Deno.symlinkSync("loop", `${directory}/loop`);
+    const loop = `${directory}/loop`;
+    assert.throws(() => createOutput(loop), {
+      message: `Could not open '${loop}': Too many symbolic links encountered`,
+    });
   });
 });
 
