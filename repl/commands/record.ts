@@ -79,8 +79,13 @@ export const replayCommand: CommandModule = (root, context) => {
       await interruptible(context, "sent", async (signal, onProgress) => {
         const replayed = await context.tools.replay({ directory, uri, signal, onProgress });
         const end = replayed.accepted ? "the destination hung up behind it" : "the destination stays connected";
-        const { bytes, answered } = replayed;
-        report(context, replayed, `${directory}: ${bytesText(bytes)} sent, ${bytesText(answered)} answered, ${end}`);
+        const { bytes, answered, ended } = replayed;
+        const part = ended ? "" : "; the capture is partial: no destination can make a guest of it";
+        report(
+          context,
+          replayed,
+          `${directory}: ${bytesText(bytes)} sent, ${bytesText(answered)} answered, ${end}${part}`,
+        );
       });
     });
 };

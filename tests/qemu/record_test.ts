@@ -83,8 +83,40 @@ for (const channels of [0, 3]) {
       assert.equal(replayed.accepted, true);
       assertSameBytes(await memoryOf(second.vm), memory, "memory behind the replay");
       for (const one of [first.bench, second.bench]) await one[Symbol.asyncDispose]();
+      await refusedElsewhere(directory, channels, files.bios);
     },
   );
+}
+
+/** A destination set up for other channels, and one that dies, end a replay: none of them runs a guest without its memory. */
+async function refusedElsewhere(directory: string, channels: number, bios: readonly string[]): Promise<void> {
+  const destination = async (multifd: boolean, stopped = false) => {
+    const vm = await Qemu.launch({ args: [...MACHINE, ...bios, "-incoming", "defer"] });
+    const capabilities = [{ capability: "multifd", state: multifd }];
+    await vm.execute("migrate-set-capabilities", { capabilities });
+    const uri = `unix:${vm.path("in")}`;
+    await vm.execute("migrate-incoming", { uri, "exit-on-error": false });
+    if (stopped) Deno.kill(vm.pid, "SIGSTOP");
+    const options = { directory, uri, transports: DEFAULT_TRANSPORTS, stallMs: 500 };
+    return { vm, replayed: replayMigration(options) };
+  };
+  const other = await destination(channels === 0);
+  await using _other = other.vm;
+  await assert.rejects(other.replayed, {
+    name: "TransportError",
+    message: channels
+      ? /^Cannot replay 'ch\d\.bin', one of 4 channels: [^\n]*; is the destination set up for that many\?$/
+      : /the destination took nothing for 500 ms at 0x[0-9a-f]+ of 0x[0-9a-f]+ bytes; is it set up for 1 channel\?$/,
+  });
+  assert.deepEqual(await other.vm.execute("query-status"), { status: "inmigrate", running: false });
+  if (channels) return;
+  const dying = await destination(false, true);
+  await using _dying = dying.vm;
+  setTimeout(() => dying.vm.kill(), 200);
+  await assert.rejects(dying.replayed, {
+    name: "TransportError",
+    message: /^Cannot replay '\S+\/main\.bin': the destination hung up at 0x[0-9a-f]+ of 0x[0-9a-f]+: /,
+  });
 }
 
 for (const copy of [false, true]) {
@@ -126,5 +158,17 @@ for (const copy of [false, true]) {
     ]);
     await using image = await openImage(`${directory}/main.bin`, { channels: [`${directory}/preempt.bin`] });
     assert.equal(image.complete, true);
+
+    // all pages come, whatever it asks for
+    await using third = await Qemu.launch({ args: [...MACHINE, ...files.bios, "-incoming", "defer"] });
+    await using again = await Workbench.open({ qmp: third.qmp });
+    await again.setCapabilities(on);
+    const uri = `unix:${third.path("in")}`;
+    await again.qmp("migrate-incoming", { uri, "exit-on-error": false });
+    const replayed = await replayMigration({ directory, uri, transports: DEFAULT_TRANSPORTS });
+    await again.settled();
+    assert.equal(again.info().status, "completed");
+    assert(replayed.answered > 0);
+    assert.deepEqual(await third.execute("query-status"), { status: "running", running: true });
   });
 }
