@@ -6,6 +6,7 @@ import { Breath, type LongWork } from "../containers/breath.ts";
 import type { Image, ImageBlock } from "../containers/image.ts";
 import { mayStartWorkers } from "../threads/may_start.ts";
 import { HashAtOnce, HashBehind, type Hasher } from "../threads/hash_behind.ts";
+import { contentElsewhere } from "./readable.ts";
 
 /** Bytes hashed at once. */
 const STEP = 1 << 20;
@@ -39,9 +40,10 @@ export async function hashBlocks(
   await ram.prepare();
   const hashes: (string | undefined)[] = ram.blocks.map(() => undefined);
   const waiting: number[] = [];
-  ram.blocks.forEach(({ id, bytes }, i) => {
+  ram.blocks.forEach((block, i) => {
+    const { id, bytes } = block;
     if (bytes > HASH_LIMIT) warnings.push(`block ${id} is not hashed: it claims ${bytes} bytes`);
-    else if (ram.readable) waiting.push(i);
+    else if (ram.readable && !contentElsewhere(image, block)) waiting.push(i);
   });
   // the longest first: what is left for the end is short
   waiting.sort((a, b) => ram.blocks[b].bytes - ram.blocks[a].bytes);

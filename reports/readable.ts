@@ -3,8 +3,14 @@
  * @module
  */
 import { NOT_GIVEN } from "../containers/further_channels.ts";
-import type { Image } from "../containers/image.ts";
+import type { Image, ImageBlock } from "../containers/image.ts";
 import { UnsupportedError } from "../stream/errors.ts";
+
+/** Pages of this block that never came are elsewhere, and not zero: in a file of its own, or still with the source. */
+export function contentElsewhere({ stream, commands }: Image, { missingPages, bytes }: ImageBlock): boolean {
+  return missingPages > 0 && bytes > 0 &&
+    (stream.capabilities.includes("x-ignore-shared") || commands.some(({ name }) => name === "POSTCOPY_RAM_DISCARD"));
+}
 
 /** Reasons why the content of RAM is not, or not wholly, in this file. RAM must be prepared. */
 export function ramProblems(image: Image): string[] {
@@ -20,7 +26,7 @@ export function ramProblems(image: Image): string[] {
   }
   const notGiven = image.warnings.find(({ text }) => text.endsWith(NOT_GIVEN));
   if (notGiven) problems.push(notGiven.text.replace(NOT_GIVEN, "of pages are on multifd channels that were not given"));
-  const missing = ram.blocks.filter(({ missingPages, bytes }) => missingPages > 0 && bytes > 0);
+  const missing = ram.blocks.filter((block) => contentElsewhere(image, block));
   if (stream.capabilities.includes("x-ignore-shared")) {
     for (const { id } of missing) problems.push(`block ${id} is in a shared memory file of its own (x-ignore-shared)`);
   }

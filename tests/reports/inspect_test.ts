@@ -59,7 +59,7 @@ Deno.test("inspectImage() has the fields of the contract, and JSON keeps them", 
 });
 
 Deno.test("inspectImage() hashes every block of every small capture as the source's RAM", async () => {
-  let hashed = 0;
+  let hashed = 0, elsewhere = 0;
   for (const c of manifest()) {
     if (c.files[0].size > 8 << 20 || c.group === "partial" || c.group === "postcopy") continue;
     await using image = await openImage(await fixturePath(c.name), { tables, offset: c.stream_offset ?? 0 });
@@ -67,14 +67,29 @@ Deno.test("inspectImage() hashes every block of every small capture as the sourc
     for (const { id, sha256 } of ram.blocks) {
       if (stream.ramFormat === "multifd") assert.equal(sha256, undefined);
       const truth = c.ram?.blocks.find((b: { name: string }) => b.name === id);
-      if (!truth || !sha256 || stream.warnings.some((text) => text.includes(`block ${id} is not in this file`))) {
-        continue;
+      if (stream.warnings.some((text) => text.includes(`block ${id} is not in this file`))) {
+        assert.equal(sha256, undefined, `${c.name} ${id}`);
+        elsewhere++;
       }
+      if (!truth || !sha256) continue;
       assert.equal(sha256, truth.sha256, `${c.name} ${id}`);
       hashed++;
     }
   }
-  assert(hashed > 100, `${hashed} blocks`);
+  assert(hashed > 100 && elsewhere > 0, `${hashed} blocks, ${elsewhere} elsewhere`);
+});
+
+Deno.test("inspectImage() hashes no block of which pages are on another channel", async () => {
+  const channels = [await fixturePath("q35-postcopy-preempt.preempt")];
+  await using alone = await openImage(await fixturePath("q35-postcopy-preempt"), { tables });
+  await using whole = await openImage(await fixturePath("q35-postcopy-preempt"), { tables, channels });
+  const [some, all] = [await inspectImage(alone, { hash: true }), await inspectImage(whole, { hash: true })];
+  assert(all.ram.blocks.every(({ sha256 }) => sha256));
+  const gone = some.ram.blocks.filter(({ missingPages = 0 }) => missingPages > 0);
+  assert(gone.length > 0 && gone.every(({ sha256 }) => sha256 === undefined));
+  for (const { id, sha256 } of some.ram.blocks) {
+    if (sha256) assert.equal(sha256, all.ram.blocks.find((block) => block.id === id)!.sha256);
+  }
 });
 
 Deno.test("inspectImage() decodes fields, numbers beyond 2^53 as decimal strings", async () => {
