@@ -105,19 +105,43 @@ export async function whyFailed(input: ReportInput, error: string, options: WhyO
   };
 }
 
+/**
+ * What programs put in front of a sentence, each in front of others:
+ *
+ *     error: internal error: QEMU unexpectedly closed the monitor (vm='x'): 2026-01-02T03:04:05.6Z qemu-kvm: SENTENCE
+ *     Error restoring domain: operation failed: job 'start' failed: SENTENCE
+ */
+const WRAPPINGS: readonly RegExp[] = [
+  /^\d{4}-\d\d-\d\dT\S+Z?:? /,
+  /^(?:\S*(?:qemu|kvm)\S*): (?:-incoming [^:]+:[^:]*: )?/i,
+  /^(?:error|warning): /i,
+  /^Failed to \w+ (?:domain|snapshot|save image)[^:]*: /i,
+  /^Error \w+ing (?:domain|snapshot)[^:]*: /i,
+  /^(?:operation failed|internal error): /i,
+  /^job '\w+' failed: /,
+  /^qemu unexpectedly closed the monitor(?: \(vm='[^']*'\))?(?:: |$)/i,
+  /^process exited while connecting to monitor(?:: |$)/i,
+];
+/** What virsh says before it says why. */
+const ANNOUNCEMENT = /^error: Failed to \w+ (?:domain|snapshot|save image)[^:]*$/i;
+
+/** One line without what is around its sentence. */
+function unwrapped(line: string): string {
+  if (ANNOUNCEMENT.test(line)) return "";
+  for (let before = ""; before !== line;) {
+    before = line;
+    line = WRAPPINGS.reduce((text, wrapping) => text.replace(wrapping, ""), line);
+  }
+  return line === "error" ? "" : line;
+}
+
 /** Lines without time, program and wrapping; the last one's errno. */
 function linesOf(error: string): { lines: string[]; reason?: string } {
   const lines: string[] = [];
   let reason: string | undefined;
   for (const raw of error.split(/\r?\n/).slice(0, LINE_LIMIT)) {
-    const line = raw.slice(0, WIDTH_LIMIT).trim()
-      .replace(/^\d{4}-\d\d-\d\dT\S+Z?:? /, "")
-      .replace(/^(?:\S*(?:qemu|kvm)\S*): (?:-incoming [^:]+:[^:]*: )?/i, "")
-      .replace(/^error: (?:Failed to \S+ .*?|operation failed|internal error): /i, "")
-      .replace(/^(?:operation failed|internal error): /, "")
-      .replace(/^job '\w+' failed: /, "")
-      .replace(/^(?:error|warning): /i, "");
-    if (line === "" || line === "error") continue;
+    const line = unwrapped(raw.slice(0, WIDTH_LIMIT).trim());
+    if (line === "") continue;
     reason = ENDED.exec(line)?.[1] ?? reason;
     lines.push(line);
   }

@@ -123,6 +123,13 @@ Deno.test("whyFailed() reads what programs put around QEMU's sentences", async (
     "kvm: Not a migration stream",
     "/usr/bin/qemu-system-x86_64: Not a migration stream",
     "error: Not a migration stream",
+    "error: Failed to restore domain from a.save\nerror: operation failed: job 'start' failed: Not a migration stream",
+    "error: Failed to restore domain from a.save: operation failed: Not a migration stream",
+    "error: internal error: QEMU unexpectedly closed the monitor (vm='a b'): 2026-01-02T03:04:05.6Z qemu-kvm: Not a migration stream",
+    "internal error: qemu unexpectedly closed the monitor: Not a migration stream",
+    "error: Failed to start domain 'a'\nerror: internal error: process exited while connecting to monitor: 2026-01-02T03:04:05.6Z qemu-system-x86_64: -incoming fd:12: Not a migration stream",
+    "Error restoring domain: internal error: qemu unexpectedly closed the monitor: 2026-01-02T03:04:05.6Z qemu-system-x86_64: Not a migration stream",
+    "Error running snapshot 'one': internal error: qemu unexpectedly closed the monitor: Not a migration stream",
   ];
   for (const error of forms) {
     const { findings, unknown } = await why("pc-file-stopped", error);
@@ -132,7 +139,22 @@ Deno.test("whyFailed() reads what programs put around QEMU's sentences", async (
     "pc-file-stopped",
     "error: Failed to restore domain from vm.sav\nerror: operation failed: job 'start' failed: load of migration failed: Invalid argument",
   );
-  assert.equal(libvirt.reason, "Invalid argument");
+  assert.deepEqual([libvirt.reason, libvirt.unknown], ["Invalid argument", []]);
+  const closed = await why(
+    "pc-file-stopped",
+    "error: Failed to restore domain from vm.sav\n" +
+      "error: internal error: QEMU unexpectedly closed the monitor (vm='x'): 2026-01-02T03:04:05.6Z qemu-kvm: " +
+      'Unknown ramblock "pc.ram", cannot accept migration\n' +
+      "2026-01-02T03:04:05.7Z qemu-kvm: error while loading state for instance 0x0 of device 'ram'\n" +
+      "2026-01-02T03:04:05.8Z qemu-kvm: load of migration failed: Invalid argument",
+  );
+  assert.deepEqual(closed.findings.map(({ place, frame }) => [place?.path, frame]), [
+    ["sections[0].ram.blocks[0].idstr", undefined],
+    ["sections[0].type", true],
+  ]);
+  assert.deepEqual([closed.unknown, closed.reason], [[], "Invalid argument"]);
+  const bare = await why("pc-file-stopped", "error: internal error: QEMU unexpectedly closed the monitor (vm='x')");
+  assert.deepEqual([bare.unknown, bare.findings], [[], []]);
   const unknown = await why("pc-file-stopped", "the moon is full");
   assert.deepEqual([unknown.findings, unknown.unknown], [[], ["the moon is full"]]);
 });
