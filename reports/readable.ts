@@ -4,7 +4,7 @@
  */
 import { NOT_GIVEN } from "../containers/further_channels.ts";
 import type { Image, ImageBlock } from "../containers/image.ts";
-import { UnsupportedError } from "../stream/errors.ts";
+import { printable, UnsupportedError } from "../stream/errors.ts";
 
 /** Pages of this block that never came are elsewhere, and not zero: in a file of its own, or still with the source. */
 export function contentElsewhere({ stream, commands }: Image, { missingPages, bytes }: ImageBlock): boolean {
@@ -61,7 +61,7 @@ export class RefusedError extends Error {
    * @param problems every reason, each a sentence
    */
   constructor(what: string, readonly problems: readonly string[]) {
-    super(`Cannot ${what}: ${problems.join("; ")}`);
+    super(printable(`Cannot ${what}: ${problems.join("; ")}`));
   }
 }
 

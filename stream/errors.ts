@@ -19,10 +19,15 @@ export function hex(offset: number | bigint): string {
   return "0x" + offset.toString(16);
 }
 
-/** Text that may come from the stream, made fit for one line: control characters spelled out, long ones cut. */
-function oneLine(text: string): string {
+/** Text that may hold names from a stream, made fit for one line of a terminal: control characters spelled out. */
+export function printable(text: string): string {
   // deno-lint-ignore no-control-regex
-  const clean = text.replace(/[\x00-\x1f\x7f-\x9f]/g, (c) => "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"));
+  return text.replace(/[\x00-\x1f\x7f-\x9f]/g, (c) => "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"));
+}
+
+/** The same, long text cut. */
+function oneLine(text: string): string {
+  const clean = printable(text);
   return clean.length > LINE_LIMIT ? clean.slice(0, LINE_LIMIT) + "..." : clean;
 }
 
@@ -66,12 +71,11 @@ export class StreamError extends Error {
    * @param action what was being done: "Cannot read section footer"
    */
   constructor(action: string, options: StreamErrorOptions) {
-    const parts = [options.found && oneLine(options.found), options.expected && `expected ${options.expected}`].filter(
-      Boolean,
-    );
+    const { found, expected } = options;
+    const parts = [found && oneLine(found), expected && `expected ${printable(expected)}`].filter(Boolean);
     const said = options.qemu?.length ? ` (QEMU: ${options.qemu.map(oneLine).join("; ")})` : "";
     super(
-      `${action} at offset ${hex(options.offset)} in "${options.channel}"` +
+      `${oneLine(action)} at offset ${hex(options.offset)} in "${printable(options.channel)}"` +
         (parts.length ? ": " + parts.join(", ") : "") + said,
       { cause: options.cause },
     );
@@ -123,7 +127,7 @@ export class MemoryFaultError extends Error {
    * @param pageOffset bytes from the block's begin
    */
   constructor(message: string, readonly block: string, readonly pageOffset: number) {
-    super(message);
+    super(printable(message));
   }
 }
 
