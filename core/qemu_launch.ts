@@ -21,6 +21,8 @@ const START_MS = 30_000;
 const QUIT_MS = 5000;
 /** Characters of stderr that are kept: the last ones. */
 const MAX_STDERR = 1 << 20;
+/** ms its last words may come behind its end: a child of it (`exec:`) may hold its stderr for ever. */
+const LAST_WORDS_MS = 500;
 
 /** How QEMU is started. */
 export interface LaunchOptions {
@@ -43,6 +45,7 @@ export class Qemu implements AsyncDisposable {
   /** How the process ended, once it has. */
   readonly status: Promise<Deno.CommandStatus>;
   readonly #child: Deno.ChildProcess;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #stderr: Promise<void>;
   readonly #unload = () => this.#abandon();
   #client: QmpClient | undefined;
@@ -54,6 +57,7 @@ export class Qemu implements AsyncDisposable {
     this.#child = child;
     this.directory = directory;
     this.qmp = qmp;
+    this.#reader = child.stderr.getReader();
     this.#stderr = this.#collect();
     this.status = child.status.then((status) => {
       this.#ended = true;
@@ -168,7 +172,7 @@ export class Qemu implements AsyncDisposable {
     this.#client?.close();
     this.kill();
     await this.status;
-    await this.#stderr;
+    await this.#lastWords();
     globalThis.removeEventListener("unload", this.#unload);
     await Deno.remove(this.directory, { recursive: true }).catch(() => {});
   }
@@ -188,7 +192,7 @@ export class Qemu implements AsyncDisposable {
     const opened = open();
     opened.catch(() => {});
     const dead = this.status.then(async ({ code, signal }) => {
-      await this.#stderr;
+      await this.#lastWords();
       throw new TransportError(`${binary} ended with ${signal ?? `status ${code}`} at its start${this.#words()}`);
     });
     dead.catch(() => {});
@@ -212,9 +216,18 @@ export class Qemu implements AsyncDisposable {
 
   async #collect(): Promise<void> {
     const decoder = new TextDecoder();
-    for await (const chunk of this.#child.stderr) {
-      this.#text = (this.#text + decoder.decode(chunk, { stream: true })).slice(-MAX_STDERR);
+    for (;;) {
+      const { value, done } = await this.#reader.read();
+      if (done) return;
+      this.#text = (this.#text + decoder.decode(value, { stream: true })).slice(-MAX_STDERR);
     }
+  }
+
+  /** It has ended: read what there is still to read. */
+  async #lastWords(): Promise<void> {
+    const timer = setTimeout(() => this.#reader.cancel(), LAST_WORDS_MS);
+    await this.#stderr;
+    clearTimeout(timer);
   }
 
   /** The program ends without having left the block. */

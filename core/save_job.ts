@@ -125,6 +125,12 @@ export async function saveToFile(
     let info: MigrationInfo;
     try {
       info = await migrate(bench, place.filename, offset, options);
+    } catch (error) {
+      // what QEMU says of a write that failed names no file
+      if (error instanceof CommandError && bench.session.outgoing.status === "failed" && !isLoss(error)) {
+        error.message = `Could not save into '${path}': ${error.message}`;
+      }
+      throw error;
     } finally {
       await place.takeBack();
     }
@@ -200,6 +206,9 @@ async function migrate(
     onProgress: onProgress && (() => onProgress(prospects.look(bench.info(), live, limit))),
   });
 }
+
+/** The machine went away: that is no matter of the file. */
+const isLoss = ({ message }: Error) => /^lost QEMU at /i.test(message);
 
 /** Does the machine answer? */
 async function lives(bench: AssembledWorkbench): Promise<boolean> {

@@ -16,14 +16,13 @@ export interface WantedSettings {
 /** Settings that were changed for a job. */
 export class SettingsGuard {
   readonly #bench: AssembledWorkbench;
-  readonly #capabilities: { capability: string; state: boolean }[];
-  readonly #parameters: Record<string, unknown>;
+  /** As they were; filled as they are changed. */
+  #capabilities: { capability: string; state: boolean }[] = [];
+  #parameters: Record<string, unknown> = {};
   #restored = false;
 
-  private constructor(bench: AssembledWorkbench, before: WantedSettings) {
+  private constructor(bench: AssembledWorkbench) {
     this.#bench = bench;
-    this.#capabilities = Object.entries(before.capabilities).map(([capability, state]) => ({ capability, state }));
-    this.#parameters = { ...before.parameters };
   }
 
   /**
@@ -42,15 +41,14 @@ export class SettingsGuard {
     const capabilities = Object.entries(wanted.capabilities).filter(([name, state]) =>
       is.has(name) && is.get(name) !== state
     );
-    const guard = new SettingsGuard(bench, {
-      capabilities: Object.fromEntries(capabilities.map(([name]) => [name, is.get(name)!])),
-      parameters: Object.fromEntries(parameters.map(([name]) => [name, values[name]])),
-    });
+    const guard = new SettingsGuard(bench);
     try {
       // off before on: what excludes each other is never on together
       const changes = capabilities.map(([capability, state]) => ({ capability, state }));
       if (changes.length > 0) await bench.qmp("migrate-set-capabilities", { capabilities: changes });
+      guard.#capabilities = changes.map(({ capability, state }) => ({ capability, state: !state }));
       if (parameters.length > 0) await bench.qmp("migrate-set-parameters", Object.fromEntries(parameters));
+      guard.#parameters = Object.fromEntries(parameters.map(([name]) => [name, values[name]]));
     } catch (error) {
       await guard.restore(error as Error);
       throw error;

@@ -6,6 +6,7 @@
 import { refuseOthers, type Root, UsageError } from "./options.ts";
 import { describeError, ReaderGone } from "./output.ts";
 import type { Context } from "./program.ts";
+import { onEnding } from "./signals.ts";
 
 /** What work is told and may tell. */
 export interface FileWork {
@@ -30,7 +31,6 @@ export interface FileWork {
   readonly about: (file: string) => void;
 }
 
-const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 /** Complaints that are about something else than the file, and name it. */
 const OTHER = /^(Could not|Cannot) \w+ '|^Cannot load plugin /;
 /** Milliseconds of reading between two turns of the event loop. */
@@ -53,7 +53,7 @@ export async function fileWork(
   const steps = await context.steps(label);
   const abort = new AbortController();
   const stop = () => abort.abort(new Error("interrupted"));
-  let guarded = false;
+  let unguard: (() => void) | undefined;
   let turned = performance.now();
   let failure: string | undefined | void;
   context.signal?.addEventListener("abort", stop);
@@ -75,9 +75,7 @@ export async function fileWork(
       hide: () => steps?.end(),
       about: (other) => file = other,
       guard() {
-        if (guarded || context.signal) return;
-        guarded = true;
-        for (const signal of SIGNALS) Deno.addSignalListener(signal, stop);
+        if (!context.signal) unguard ??= onEnding(stop);
       },
     });
   } catch (error) {
@@ -86,7 +84,7 @@ export async function fileWork(
   } finally {
     steps?.end();
     context.signal?.removeEventListener("abort", stop);
-    if (guarded) { for (const signal of SIGNALS) Deno.removeSignalListener(signal, stop); }
+    unguard?.();
   }
   if (!failure) return;
   const named = failure.includes(`'${file}'`) || failure.startsWith(file) || OTHER.test(failure);

@@ -25,8 +25,8 @@ export const PROCESS_OUTPUT: Output = {
   err(text) {
     try {
       writeAll(Deno.stderr, text);
-    } catch (error) {
-      if (!(error instanceof ReaderGone)) throw error; // nobody listens to complaints: go on
+    } catch {
+      // nobody listens to complaints (EPIPE; EIO where the terminal went away): what is under way is brought to its end
     }
   },
 };

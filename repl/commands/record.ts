@@ -9,6 +9,7 @@ import { newFile, refuseOthers } from "../options.ts";
 import { describeError } from "../output.ts";
 import { bytesText } from "../progress.ts";
 import type { CommandModule, Context } from "../program.ts";
+import { onEnding } from "../signals.ts";
 import { report } from "./save.ts";
 
 /** Records a migration. */
@@ -116,8 +117,7 @@ async function interruptible(
   const { stepWatch, terminalColumns } = await import("../watch.ts");
   const watch = quiet || !Deno.stderr.isTerminal() ? undefined : stepWatch(context.output.err, terminalColumns, label);
   const abort = new AbortController();
-  const interrupt = () => abort.abort();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, interrupt);
+  const stop = onEnding(() => abort.abort());
   try {
     await work(abort.signal, (bytes, total) => watch?.step(bytes, total));
   } catch (error) {
@@ -126,6 +126,6 @@ async function interruptible(
     context.finish(1);
   } finally {
     watch?.end();
-    for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, interrupt);
+    stop();
   }
 }

@@ -4,6 +4,7 @@
  */
 import { refuseOthers, sizeArgument } from "../options.ts";
 import type { CommandModule, Context } from "../program.ts";
+import { onEnding } from "../signals.ts";
 import { channelsArgument, job, report } from "./save.ts";
 
 const DETAILS = `
@@ -48,18 +49,14 @@ export const restoreCommand: CommandModule = (root, context) => {
 /** Work that is done with before Ctrl-C is answered, so that everything is put back; a second one leaves at once. */
 async function unhurried<T>({ output }: Context, work: () => Promise<T>): Promise<T> {
   let asked = 0;
-  const interrupt = (status: number) => {
+  const stop = onEnding((status) => {
     if (asked++ > 0) Deno.exit(status);
     const below = Deno.stderr.isTerminal() ? "\n" : "";
     output.err(`${below}miglab: QEMU cannot be interrupted while it loads; once more leaves it to itself\n`);
-  };
-  const [keys, end] = [() => interrupt(130), () => interrupt(143)];
-  Deno.addSignalListener("SIGINT", keys);
-  Deno.addSignalListener("SIGTERM", end);
+  });
   try {
     return await work();
   } finally {
-    Deno.removeSignalListener("SIGINT", keys);
-    Deno.removeSignalListener("SIGTERM", end);
+    stop();
   }
 }

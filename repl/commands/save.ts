@@ -10,6 +10,7 @@ import { newFile, refuseOthers, sizeArgument, UsageError } from "../options.ts";
 import { describeError } from "../output.ts";
 import { bytesText, figuresOf, type MigrationFigures } from "../progress.ts";
 import type { CommandModule, Context } from "../program.ts";
+import { onEnding } from "../signals.ts";
 
 /** How a machine is saved, in the words of the command line. */
 export interface SaveRequest {
@@ -129,12 +130,11 @@ export async function withProgress<T>(
   const { watchFor } = await import("./run.ts");
   const watch = await watchFor(context) ?? (<U>(promise: Promise<U>) => promise);
   const abort = new AbortController();
-  const interrupt = () => {
-    if (abort.signal.aborted) Deno.exit(130);
+  const stop = onEnding((status) => {
+    if (abort.signal.aborted) Deno.exit(status);
     abort.abort();
-  };
+  });
   let figures: MigrationFigures = {};
-  for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, interrupt);
   try {
     let told = context.options().quiet || Deno.stderr.isTerminal(); // there the progress line says it
     const onProgress = (forecast: Forecast) => {
@@ -150,7 +150,7 @@ export async function withProgress<T>(
     if (abort.signal.aborted && error === abort.signal.reason) throw new Error("cancelled before it began");
     throw error;
   } finally {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, interrupt);
+    stop();
   }
 }
 

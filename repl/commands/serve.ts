@@ -4,6 +4,7 @@
  */
 import { benchOptions, refuseOthers, UsageError } from "../options.ts";
 import type { CommandModule } from "../program.ts";
+import { onEnding } from "../signals.ts";
 
 const DETAILS = `
 Any QMP client can connect, several at once: qmp-shell, QEMU's own library, miglab itself. quit, Ctrl-C or SIGTERM end it. A
@@ -28,14 +29,13 @@ export const serveCommand: CommandModule = (root, context) => {
       await using bench = await context.tools.openBench(benchOptions(guest));
       await using server = serveQmp(bench.session, qmp);
       const stopReports = bench.session.onReport((line) => context.output.err(`miglab: ${line}\n`));
-      const stop = () => void server.close();
-      for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, stop);
+      const stop = onEnding(() => void server.close());
       try {
         if (!guest.quiet) context.output.err(`miglab: listening on ${server.address}\n`);
         await server.ended;
       } finally {
         stopReports();
-        for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, stop);
+        stop();
       }
       context.finish(bench.session.exitStatus ?? 0);
     });

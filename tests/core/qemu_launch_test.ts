@@ -19,14 +19,17 @@ Deno.test("Qemu.launch() says what a program did that did not become a QEMU", as
     ["exit 0", "ended with status 0 at its start"],
     ["echo first >&2; echo second >&2; exit 3", "ended with status 3 at its start: first; second"],
     ["kill -9 $$", "ended with SIGKILL at its start"],
+    ["sleep 20 & echo late >&2; exit 1", "ended with status 1 at its start: late"],
     ["echo hello >&2; exec sleep 60", "did not open its monitor within 1500 ms: hello"],
   ];
   for (const [text, why] of cases) {
     using one = program(`echo $$ "$@" > "$0.seen"; ${text}`);
+    const began = performance.now();
     await assert.rejects(Qemu.launch({ binary: one.path, startMs: 1500 }), {
       name: "TransportError",
       message: `${one.path} ${why}`,
     });
+    assert(performance.now() - began < 15_000, text); // whoever holds its stderr is not waited for
     const seen = fs.readFileSync(`${one.path}.seen`, "utf8");
     const [, pid, directory] = /^(\d+) .*-qmp unix:([^ ]*)\/own /.exec(seen)!;
     for (const left of [`/proc/${pid}`, directory]) assert.equal(fs.existsSync(left), false, text);

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import fs from "node:fs";
 import { readCapture } from "../../core/capture.ts";
 import { openImage, Qemu, salvageImage } from "../../mod.ts";
+import { Pty, whyNoPty } from "../repl/pty.ts";
 import { qemuTest } from "./available.ts";
 import { guestFiles } from "./content.ts";
 import { sweepingRom } from "./rom.ts";
@@ -114,3 +115,51 @@ for (const channels of [[], ["--channels", "2"]]) {
     });
   }
 }
+
+qemuTest("a save whose terminal goes away is cancelled as with Ctrl-C", async () => {
+  using files = guestFiles(sweepingRom(), RAM);
+  await using vm = await Qemu.launch({ args: [...MACHINE, ...files.load] });
+  const before = await settingsOf(vm);
+  const { child, ended } = start(["-A"], ["save", "--qmp", vm.qmp, "--max-bandwidth", String(SLOW), vm.path("out")]);
+  await until(async () => await sent(vm) > 1 << 18);
+  child.kill("SIGHUP");
+  const { code, stderr } = await ended;
+  assert.deepEqual([code, stderr], [1, "miglab: migration cancelled\n"]);
+  assert.deepEqual(await vm.execute("query-status"), { status: "running", running: true });
+  assert.deepEqual(await settingsOf(vm), before);
+  assert.deepEqual(fs.readdirSync(vm.directory).filter((name) => name.startsWith("out")), []);
+});
+
+qemuTest("a terminal that goes away under a save on it ends the save, and the guest runs", async () => {
+  if (whyNoPty()) return;
+  using files = guestFiles(sweepingRom(), RAM);
+  await using vm = await Qemu.launch({ args: [...MACHINE, ...files.load] });
+  const before = await settingsOf(vm);
+  {
+    const save = `save --qmp '${vm.qmp}' --max-bandwidth ${SLOW} '${vm.path("out")}'`;
+    await using pty = new Pty(`'${Deno.execPath()}' run -A '${MAIN}' ${save}`);
+    await pty.expect("MiB of 64"); // the progress line: whatever it writes from now on has no terminal
+  }
+  await until(() => fs.readdirSync(vm.directory).every((name) => !name.startsWith("out")));
+  await until(async () => (await vm.execute("query-status") as { running: boolean }).running);
+  await until(async () => JSON.stringify(await settingsOf(vm)) === JSON.stringify(before));
+});
+
+qemuTest("a save during another migration, or of a device that cannot be saved, leaves both as they were", async () => {
+  using files = guestFiles(sweepingRom(), RAM);
+  const nvme = ["-blockdev", "driver=null-co,node-name=n", "-device", "nvme,drive=n,serial=x"];
+  for (const devices of [[], nvme]) {
+    await using vm = await Qemu.launch({ args: [...MACHINE, ...files.load, ...devices] });
+    const before = await settingsOf(vm);
+    if (devices.length === 0) await vm.execute("migrate", { uri: "exec:sleep 60" });
+    const { code, stderr } = await start(["-A"], ["save", "--qmp", vm.qmp, vm.path("out")]).ended;
+    const why = devices.length
+      ? /^miglab: State blocked by non-migratable device '\S+\/nvme'\n$/
+      : /^miglab: There's a migration process in progress\n$/;
+    assert.equal(code, 1);
+    assert.match(stderr, why);
+    assert.deepEqual(await vm.execute("query-status"), { status: "running", running: true });
+    assert.deepEqual(await settingsOf(vm), before);
+    assert.deepEqual(fs.readdirSync(vm.directory).filter((name) => name.startsWith("out")), []);
+  }
+});
