@@ -171,9 +171,9 @@ function unsupported(source: ByteSource, found: string, memory: boolean): never 
     channel: source.name,
     offset: source.start ?? 0,
     found,
-    expected: `a migration stream, a libvirt save image${
-      memory ? ", an ELF core" : ""
-    } or a qcow2 image with a snapshot`,
+    expected: found === FOREIGN.qcow2
+      ? "a file"
+      : `a migration stream, a libvirt save image${memory ? ", an ELF core" : ""} or a qcow2 image with a snapshot`,
     feature: "containers",
   });
 }

@@ -22,7 +22,7 @@ export const inspect: Inspect = async (path, request, work) => {
     import("../reports/inspect_text.ts"),
     import("../reports/inspect_detail.ts"),
   ]);
-  const image = await openPass(path, request, work);
+  const image = await (hash ? openFile : openPass)(path, request, work);
   try {
     const report = await inspectImage(image, { hash, pages, device, onProgress: work.onRead });
     return {

@@ -240,6 +240,30 @@ Deno.test("extract reads a packed stream, and one on standard input", async () =
   assert.deepEqual(Deno.readFileSync(dir.file("two")), Deno.readFileSync(dir.file("one")));
 });
 
+Deno.test("inspect --hash reads standard input, packed too", async () => {
+  for (const path of [await fixturePath("pc-multipass"), await fixturePath("pc-mapped-many-blocks")]) {
+    for (const pack of ["cat", "gzip -c"]) {
+      const { code, stdout, stderr } = await new Deno.Command("/bin/sh", {
+        args: ["-c", `${pack} < "$1" | "$0" run -A ${MAIN} inspect --hash --json -`, Deno.execPath(), path],
+      }).output();
+      assert.equal(code, 0, new TextDecoder().decode(stderr));
+      const { path: name, ram } = JSON.parse(new TextDecoder().decode(stdout));
+      const file = JSON.parse((await run("inspect", "--hash", "--json", path)).stdout);
+      assert.equal(name, "-");
+      assert.deepEqual(ram, file.ram);
+      assert(ram.blocks.every(({ sha256 }: { sha256: string }) => sha256.length === 64));
+    }
+  }
+});
+
+Deno.test("a qcow2 image has to be a file", async () => {
+  const { code, stdout, stderr } = await new Deno.Command("/bin/sh", {
+    args: ["-c", `printf 'QFI\\373' | "$0" run -A ${MAIN} inspect -`, Deno.execPath()],
+  }).output();
+  assert.deepEqual([code, stdout.length], [1, 0]);
+  assert.match(new TextDecoder().decode(stderr), /: a qcow2 image on a pipe, expected a file\n$/);
+});
+
 Deno.test("salvage recovers into a directory and tells what is lost; nothing at all is status 1", async () => {
   using dir = new TempDir();
   const bytes = Deno.readFileSync(await fixturePath("q35-file-2cpu"));
