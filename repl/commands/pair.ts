@@ -31,7 +31,7 @@ const DETAILS = `
 The destination waits (-incoming defer) with the same machine. It gets the source's capabilities and what both must agree about;
 behind the migration both stand still while guest-physical memory and what the monitor shows of CPUs, interrupts, PCI and the
 memory map are compared. Then the destination runs, if the source ran. What was set is put back. The exit status is 1 when
-something differs.
+something differs. Ctrl-C, or a failure: the source goes on as before, and the destination must be started anew.
 
 Example:
   miglab pair --src /run/a.qmp --dst /run/b.qmp --channels 4 --compression zstd`;
