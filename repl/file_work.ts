@@ -4,7 +4,7 @@
  * @module
  */
 import { refuseOthers, type Root, UsageError } from "./options.ts";
-import { describeError, ReaderGone } from "./output.ts";
+import { describeError, oneLine, ReaderGone } from "./output.ts";
 import type { Context } from "./program.ts";
 import { onEnding } from "./signals.ts";
 
@@ -87,8 +87,9 @@ export async function fileWork(
     unguard?.();
   }
   if (!failure) return;
-  const named = failure.includes(`'${file}'`) || failure.startsWith(file) || OTHER.test(failure);
-  context.fail(file === "-" ? `standard input: ${failure}` : named ? failure : `${file}: ${failure}`);
+  const name = file === "-" ? "standard input" : oneLine(file);
+  const named = failure.includes(`'${name}'`) || failure.startsWith(name) || OTHER.test(failure);
+  context.fail(named && file !== "-" ? failure : `${name}: ${failure}`);
 }
 
 /** Bytes of the result to stdout, not through text. @throws {ReaderGone} when nobody reads them any more */

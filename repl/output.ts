@@ -53,7 +53,10 @@ export function describeError(error: unknown, verbose: boolean): string {
   return (error.stack ?? `${error.name}: ${error.message}`) + cause;
 }
 
-/** Line feeds become blanks: an error is one line. */
+/** Line feeds become blanks, other control characters are spelled out: an error is one line, whatever a file is called. */
 export function oneLine(text: string): string {
-  return text.trim().replace(/\s*[\r\n]+\s*/g, " ");
+  // deno-lint-ignore no-control-regex
+  return text.trim().replace(/\s*[\r\n]+\s*/g, " ").replace(/[\x00-\x08\x0b-\x1f\x7f-\x9f]/g, (control) => {
+    return "\\x" + control.charCodeAt(0).toString(16).padStart(2, "0");
+  });
 }

@@ -6,6 +6,7 @@ import { Option } from "@commander-js/extra-typings";
 import { CHANNEL, type FileRequest, fileRequest, SNAPSHOT } from "../file_options.ts";
 import { type FileWork, fileWork } from "../file_work.ts";
 import { newFile, sizeArgument, UsageError } from "../options.ts";
+import { oneLine } from "../output.ts";
 import { bytesText } from "../progress.ts";
 import type { CommandModule } from "../program.ts";
 
@@ -78,7 +79,7 @@ export const convertCommand: CommandModule = (root, context) => {
         if (context.options().json) return context.output.out(JSON.stringify(converted) + "\n");
         if (context.options().quiet) return;
         const pages = normalPages === undefined ? "" : `, ${normalPages} pages of data, ${zeroPages} zero`;
-        context.output.out(`${to}: ${format}, ${bytesText(bytes)}${pages}\n`);
+        context.output.out(`${oneLine(to)}: ${format}, ${bytesText(bytes)}${pages}\n`);
         if (left.length) context.output.err(`left behind: ${left.join("; ")}\n`);
       });
     });

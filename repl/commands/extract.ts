@@ -6,6 +6,7 @@ import { InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { CHANNEL, type FileRequest, fileRequest, OFFSET, RAW, SNAPSHOT } from "../file_options.ts";
 import { type FileWork, fileWork, writeBytes } from "../file_work.ts";
 import { sizeArgument, UsageError } from "../options.ts";
+import { oneLine } from "../output.ts";
 import { bytesText } from "../progress.ts";
 import type { CommandModule, Context } from "../program.ts";
 
@@ -104,7 +105,7 @@ export const extractCommand: CommandModule = (root, context) => {
           );
         }
         const data = dataBytes === undefined ? "" : `, ${bytesText(dataBytes)} of it data`;
-        context.output.out(`${target}: ${bytesText(bytes)}${data}\n`);
+        context.output.out(`${oneLine(target)}: ${bytesText(bytes)}${data}\n`);
       });
     });
 };

@@ -4,6 +4,7 @@ import { describeError, oneLine } from "../../repl/output.ts";
 
 Deno.test("oneLine() joins lines and trims", () => {
   assert.equal(oneLine("first\r\n  second\n\nthird \n"), "first second third");
+  assert.equal(oneLine("a\x1b[31mred\x00\x9b\ttab é"), "a\\x1b[31mred\\x00\\x9b\ttab é");
 });
 
 Deno.test("describeError() is one line, and tells stack and cause only when asked", () => {

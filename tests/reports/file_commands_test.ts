@@ -122,6 +122,23 @@ Deno.test("convert names the XML file it cannot read", async () => {
   assert.deepEqual(names(dir), []);
 });
 
+Deno.test("names with line feeds and escapes stay on one line", async () => {
+  using dir = new TempDir();
+  const odd = dir.file("two\nlines\x1b[31m"), shown = `${dir.path}/two lines\\x1b[31m`;
+  Deno.copyFileSync(await fixturePath("isapc-file"), odd);
+  const none = await run("extract", odd, "--block", "no.ram", "-o", dir.file("out"));
+  assert.equal(
+    none.stderr,
+    `miglab: ${shown}: No RAM block is named "no.ram": the blocks are pc.ram, pc.rom, pc.bios\n`,
+  );
+  const made = await run("extract", odd, "--block", "pc.bios", "-o", dir.file("new\none"));
+  assert.match(made.stdout, /\/new one: 64 KiB, [^\n]+\n$/);
+  const converted = await run("convert", odd, dir.file("new\none"), "--to", "legacy");
+  assert.match(converted.stdout, /\/new one: legacy, [^\n]+\n$/);
+  const missing = await run("inspect", dir.file("no\nfile"));
+  assert.equal(missing.stderr, `miglab: Could not open '${dir.path}/no file': No such file or directory\n`);
+});
+
 Deno.test("a result goes to a file: - is none", async () => {
   const from = await fixturePath("isapc-file");
   for (const args of [["convert", from, "-", "--to", "legacy"], ["salvage", from, "-o", "-"], ["save", "-"]]) {
