@@ -187,7 +187,9 @@ class Salvage {
     const { tables } = this;
     const intact = found.damages.length === 0 && found.pieces.length === 1 && found.pieces[0].index.complete;
     const mapped = await this.#mappedBlocks(found, intact);
-    const elsewhere = !mapped.length && found.pieces.some(({ index }) => index.ramFormat === "multifd");
+    // behind a damage ram may have nothing but its end
+    const format = found.pieces.map(({ index }) => index.ramFormat).find((each) => each !== null);
+    const elsewhere = !mapped.length && format === "multifd";
     if (elsewhere) this.#notes.push("pages are on multifd channels, which this file does not hold");
     const ram = mapped.length
       ? await salvageMapped(source, mapped, this.#finished(found, mapped), this.#target("ram"), this.#breath)
@@ -229,7 +231,8 @@ class Salvage {
       .map(({ entry }) => mappedBlockOf(source, entry));
     const plain = pieces.some(({ index }) => index.blocks.some(({ pages }) => pages.sentPages > 0));
     if (intact || plain) return listed;
-    const last = Math.max(source.start ?? 0, ...listed.map(({ pagesOffset, bytes }) => pagesOffset + bytes));
+    const ends = listed.map(({ pagesOffset, bytes }) => pagesOffset + bytes).filter((end) => end <= source.size!());
+    const last = Math.max(source.start ?? 0, ...ends);
     // the list of a damaged file may have ended early
     const further = await findMappedBlocks(source, last > 0 && listed.length ? last : source.start ?? 0, this.#breath);
     return [...listed, ...further.filter(({ id }) => !listed.some((block) => block.id === id))];

@@ -13,6 +13,7 @@ import type { ImageSection, StreamIndex } from "../containers/index_result.ts";
 import type { ByteSource } from "../stream/channel.ts";
 import { StreamError } from "../stream/errors.ts";
 import type { Tables } from "../stream/tables.ts";
+import { EVERY_DEVICE } from "../stream/tail.ts";
 import { findVmdescription, parseVmdescription, type VmDescription } from "../stream/vmdesc.ts";
 import { guessBlock } from "./salvage_block.ts";
 import { behind, encodeFront } from "./salvage_front.ts";
@@ -104,10 +105,10 @@ class PieceReader {
       if (index.sections.length > 0) this.#footers = index.footers || index.sections.length === 1;
       this.#take({ index, source, offset: at });
       whole = index.complete;
-      at = index.end;
+      at = this.#furtherOn(index);
     } catch (error) {
       if (!(error instanceof StreamError)) throw error;
-      this.#damages.push({ offset: error.offset, message: error.message });
+      this.#damaged(error);
     }
     let tries = 0;
     if (!whole) {
@@ -131,7 +132,7 @@ class PieceReader {
         }
         const piece = await this.#begin(find);
         if (piece?.index.complete) break;
-        at = Math.max(find.offset + 1, piece?.index.end ?? 0);
+        at = Math.max(find.offset + 1, piece ? this.#furtherOn(piece.index) : 0);
       }
     }
     return {
@@ -144,6 +145,11 @@ class PieceReader {
       iterables: this.#iterables,
       givenUp: tries === PIECE_LIMIT,
     };
+  }
+
+  /** Where to go on looking: an end mark that stands too early makes all behind it the rest of the file. */
+  #furtherOn({ end, fault }: StreamIndex): number {
+    return fault && end >= this.source.size!() ? Math.min(fault.offset, end) : end;
   }
 
   #pageSizeIs(pageSize: number): void {
@@ -168,7 +174,9 @@ class PieceReader {
     const ends = this.#pieces.flatMap(({ index }) => index.blocks).map(({ entry }) => {
       return entry.mapped ? entry.mapped.pagesOffset + entry.usedLength : 0;
     });
-    return Math.max(0, ...ends);
+    // with its description at the end the file was not cut: pages beyond that are nowhere
+    const size = this.#description ? this.source.size!() : Infinity;
+    return Math.max(0, ...ends.filter((end) => end <= size));
   }
 
   /** Decode from a place on. @returns undefined when nothing came of it */
@@ -229,14 +237,17 @@ class PieceReader {
     return find;
   }
 
+  #damaged({ offset, message }: StreamError): void {
+    const known = this.#damages.some((damage) => damage.offset === offset && damage.message === message);
+    if (!known) this.#damages.push({ offset, message });
+  }
+
   #take(piece: Piece): void {
     const { index, offset } = piece;
     this.#pieces.push(piece);
     const { fault } = index;
     // the description lists devices of other pieces: that is no damage
-    if (fault && !(offset !== this.source.start && fault.offset >= index.end && index.end >= this.source.size!())) {
-      this.#damages.push({ offset: fault.offset, message: fault.message });
-    }
+    if (fault && !(offset !== this.source.start && fault.expected === EVERY_DEVICE)) this.#damaged(fault);
     if (!this.#pageSizeKnown && index.blocks.length) this.#pageSize = index.pageSize;
     const ram = index.sections.find(({ name, type }) => name === "ram" && (type === "start" || type === "full"));
     if (ram && ram.headerOffset >= offset) this.#ramId = ram.id;

@@ -76,10 +76,11 @@ export class RamBlockList {
       const idstr = reader.latin1(nameLength);
       const usedLength = reader.u64n();
       if (nameLength === 0 || this.#index.has(idstr) || !printable(idstr)) {
-        const found = nameLength === 0
-          ? "an empty name"
-          : `${JSON.stringify(idstr)}${this.#index.has(idstr) ? " again" : ""}`;
-        this.#fault("Cannot read RAM block list", offset, found, "a name not listed yet", unknown(idstr));
+        const again = this.#index.has(idstr);
+        const found = nameLength === 0 ? "an empty name" : `${JSON.stringify(idstr)}${again ? " again" : ""}`;
+        // QEMU takes a block twice
+        const said = again ? undefined : unknown(idstr);
+        this.#fault("Cannot read RAM block list", offset, found, "a name not listed yet", said);
       }
       if (usedLength > left || usedLength % (framing.pageSizeKnown ? framing.pageSize : 1024) !== 0) {
         this.#fault(

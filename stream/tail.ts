@@ -15,6 +15,9 @@ import type { StreamReader } from "./reader.ts";
 import type { StreamRecord } from "./records.ts";
 import { parseVmdescription, type VmDescription } from "./vmdesc.ts";
 
+/** What a description expects of its stream, as the complaint says that one is missing. */
+export const EVERY_DEVICE = "every device it lists";
+
 /** What the tail is judged by. */
 export interface TailSurroundings {
   /** The stream switched to postcopy: then there is no description. */
@@ -63,7 +66,7 @@ export async function* decodeTail(reader: StreamReader, around: TailSurroundings
   let description: VmDescription | undefined;
   let problem: string | undefined;
   try {
-    description = parseVmdescription(new TextDecoder("utf-8", { fatal: true }).decode(json));
+    description = parseVmdescription(textOf(json));
   } catch (error) {
     problem = (error as Error).message;
   }
@@ -77,7 +80,7 @@ export async function* decodeTail(reader: StreamReader, around: TailSurroundings
       "Cannot match the description with the stream",
       offset,
       `no section ${absent.name} instance ${absent.instanceId}`,
-      "every device it lists",
+      EVERY_DEVICE,
     );
   }
   if (around.ignoreTrailing || !(await reader.ensure(1))) return;
@@ -87,6 +90,15 @@ export async function* decodeTail(reader: StreamReader, around: TailSurroundings
     faultAt(reader, "Cannot account for bytes behind the end", behind, `${reader.offset - behind} bytes`, "none");
   }
   around.warn(`${reader.offset - behind} zero bytes behind the end`, behind);
+}
+
+/** @throws where bytes are no text */
+function textOf(json: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(json);
+  } catch {
+    throw new Error("bytes that are no UTF-8");
+  }
 }
 
 /** Everything up to the end, as opaque pieces. @returns true when a byte of it is not zero */

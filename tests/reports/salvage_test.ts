@@ -386,3 +386,25 @@ Deno.test("salvage counts pages that are on channels of their own as lost, of a 
     assert(report.lost.pages > 100, `${report.lost.pages}`);
   }
 });
+
+Deno.test("salvageImage() tells each damage once, and nothing that only follows from starting anew", async () => {
+  const expected: Record<string, readonly [damages: number, blocks: number, devices: number, lost: string]> = {
+    // an end mark in front of the devices makes them the rest of the file
+    "legacy-end-mark-early": [1, 3, 21, ""],
+    // what stands where the block's pages should be is nowhere; all behind it is there
+    "mapped-pages-offset-past-eof": [1, 8, 32, ""],
+    "legacy-section-type": [1, 3, 20, "i8254"],
+    "legacy-section-version-older": [1, 3, 20, "i8254"],
+    "legacy-section-removed": [1, 3, 20, "i8254"],
+    "legacy-unknown-instance": [1, 3, 20, "i8259"],
+    "legacy-command-unknown": [1, 3, 21, ""],
+    "legacy-block-length-huge": [4, 3, 21, ""],
+  };
+  for (const [name, [damages, blocks, devices, lost]] of Object.entries(expected)) {
+    const report = await salvage(await loadFixture(`bad/${name}`));
+    const found = [report.damages.length, report.ram.length, report.devices.length];
+    assert.deepEqual(found, [damages, blocks, devices], `${name}: ${JSON.stringify(report.damages)}`);
+    assert.equal(report.lost.devices!.map((device) => device.name).join(), lost, name);
+    assert(!report.lost.notes.some((note) => note.includes("multifd")), name);
+  }
+});
