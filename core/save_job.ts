@@ -114,7 +114,7 @@ export async function saveToFile(
   const offset = typeof front === "number" ? front : front.length;
   const settings = await SettingsGuard.set(bench, wanted(options));
   let target: TargetFile | undefined;
-  let stopped = false;
+  let stopped = false, begun = false;
   try {
     target = TargetFile.create(path, front);
     if (wasRunning && !live) {
@@ -123,6 +123,7 @@ export async function saveToFile(
     }
     const place = await handOver(bench, target, options.directIo ?? false);
     let info: MigrationInfo;
+    begun = true;
     try {
       info = await migrate(bench, place.filename, offset, options);
     } catch (error) {
@@ -140,7 +141,7 @@ export async function saveToFile(
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     const there = await lives(bench);
-    if (target && there) target.discard();
+    if (there || !begun) target?.discard();
     else if (target) error.message += `; what was written is in '${target.abandon()}'`;
     if (stopped && there) await startAgain(bench);
     await settings.restore(error);

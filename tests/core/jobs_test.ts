@@ -7,7 +7,7 @@ import fs from "node:fs";
 import { forecast, Prospects } from "../../core/forecast.ts";
 import type { MigrationInfo, MigrationStats } from "../../core/migration_info.ts";
 import { TargetFile } from "../../core/target_file.ts";
-import { openImage, serveQmp, Workbench } from "../../mod.ts";
+import { openImage, serveQmp, TransportError, Workbench } from "../../mod.ts";
 
 /** A directory that goes away with the test. */
 function temporary(): { path: string; file(name: string): string; names(): string[] } & Disposable {
@@ -98,6 +98,25 @@ Deno.test("a save cancelled while any of its commands is on the way is undone", 
     assert.equal(bench.parameter("max-bandwidth"), 128 << 20);
   } while (commands.at(-1) !== "migrate");
   assert(commands.length > 4, commands.join(" "));
+});
+
+Deno.test("a machine that goes away before anything is written leaves no file, and one that was asked a partial one", async () => {
+  using dir = temporary();
+  for (const last of ["stop", "add-fd", "migrate"]) {
+    await using bench = await Workbench.open({ ram: "4M" });
+    const qmp = bench.qmp.bind(bench);
+    let gone = false;
+    bench.qmp = async (name, ...rest) => {
+      gone ||= name === last;
+      if (gone) throw new TransportError("lost it");
+      return await qmp(name, ...rest);
+    };
+    await assert.rejects(bench.save(dir.file("out")), {
+      name: "TransportError",
+      message: last === "migrate" ? /^lost it; what was written is in '\S+\.partial'$/ : /^lost it$/,
+    });
+    assert.equal(dir.names().length, last === "migrate" ? 1 : 0, last);
+  }
 });
 
 Deno.test("options that do not go together are refused before anything is touched", async () => {
