@@ -156,7 +156,8 @@ class Console {
     if (reports.owns(line)) return await this.#inspect(line);
     const work = this.#migrations.follow(() => line.startsWith("{") ? this.#request(line) : bench.execute(text));
     const { out, error, failure } = await watch(work, () => this.#migrations.figures);
-    output.out(error && !failure ? this.#marked(out) : out);
+    const listed = line === "help" || line === "?" ? reports.below(out) : out;
+    output.out(error && !failure ? this.#marked(out) : listed);
     if (failure) output.err(style.red(`miglab: ${oneLine(failure)}`) + "\n");
     const { outgoing } = bench.session;
     // one that is still about to be cancelled is told of when it is
@@ -165,7 +166,6 @@ class Console {
     }
     this.#cancelled = false;
     if (!error) reports.heard(line);
-    if (line === "help" || line === "?") output.out(reports.help);
     if (bench.session.exitStatus !== undefined) this.#leave(bench.session.exitStatus);
   }
 

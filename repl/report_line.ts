@@ -56,10 +56,12 @@ export class ReportLines {
     if (first?.replaceAll("-", "_") === "plugin_load" && module !== undefined) this.#plugins.push(module);
   }
 
-  /** Lines to go below those of QEMU's `help`. */
-  get help(): string {
+  /** The list of `help` with these below it; what a report stands in for is not in it twice. */
+  below(list: string): string {
+    const others = list.split("\n").filter((line) => !this.#knows(/^\S*/.exec(line)![0]));
     const lines = this.shapes.map(({ name, usage, description }) => `${name} ${usage} -- ${description}\n`);
-    return `\nReports on saved guests, as on the command line; help NAME shows their options:\n${lines.join("")}`;
+    return `${others.join("\n")}\n` +
+      `Reports on saved guests, as on the command line; help NAME shows their options:\n${lines.join("")}`;
   }
 
   /**

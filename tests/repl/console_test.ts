@@ -209,6 +209,7 @@ atTerminal("reports run at the prompt, Tab knows their options, help lists them"
   await pty.expect("miglab: Could not open 'nosuch': No such file or directory\n");
   await pty.expect(PROMPT);
   await pty.press("help\r");
+  await pty.expect(/\ninfo [^\n]+\nloadvm [^\n]+\n/); // inspect is below
   await pty.expect(/\nxp [^\n]+\n\nReports on saved guests[^\n]+\ninspect [^\n]+ -- what a saved guest holds\n/);
   await pty.expect(PROMPT);
   await pty.press("\x04");
