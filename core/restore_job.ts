@@ -88,6 +88,10 @@ async function explained<T>(loading: Promise<T>, path: string, explain: RestoreJ
     return await loading;
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
+    if (/^lost QEMU at /i.test(error.message)) {
+      error.message += `; it was loading '${path}'`;
+      throw error;
+    }
     const why = await explain?.().catch(() => undefined);
     error.message = `${path}: ${error.message}${why ? `; ${why}` : ""}`;
     throw error;
