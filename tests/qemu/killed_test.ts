@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import { readCapture } from "../../core/capture.ts";
-import { openImage, Qemu, salvageImage } from "../../mod.ts";
+import { openImage, pairMachines, Qemu, salvageImage, Workbench } from "../../mod.ts";
 import { Pty, whyNoPty } from "../repl/pty.ts";
 import { qemuTest } from "./available.ts";
 import { guestFiles } from "./content.ts";
@@ -115,6 +115,30 @@ for (const channels of [[], ["--channels", "2"]]) {
     });
   }
 }
+
+qemuTest("a destination that dies while it is compared gives the guest back to the source", async () => {
+  using files = guestFiles(sweepingRom(), RAM);
+  await using source = await Qemu.launch({ args: [...MACHINE, ...files.load] });
+  await using target = await Qemu.launch({ args: [...MACHINE, ...files.bios, "-incoming", "defer"] });
+  const before = await settingsOf(source);
+  await using from = await Workbench.open({ qmp: source.qmp });
+  await using to = await Workbench.open({ qmp: target.qmp });
+  const qmp = to.qmp.bind(to);
+  to.qmp = async (name, ...rest) => {
+    if (name === "pmemsave") {
+      assert.equal((await source.execute("query-status") as { status: string }).status, "postmigrate");
+      target.kill();
+      await target.status;
+    }
+    return await qmp(name, ...rest);
+  };
+  await assert.rejects(pairMachines(from, to), {
+    name: "TransportError",
+    message: /^[^\n]*QEMU at|^Failed to connect/i,
+  });
+  assert.deepEqual(await source.execute("query-status"), { status: "running", running: true });
+  assert.deepEqual(await settingsOf(source), before);
+});
 
 qemuTest("a save whose terminal goes away is cancelled as with Ctrl-C", async () => {
   using files = guestFiles(sweepingRom(), RAM);
