@@ -18,7 +18,7 @@ import { FurtherChannels, type ImageChannel } from "./further_channels.ts";
 import { ImageDevice } from "./image_device.ts";
 import type { ElfCore } from "./elf_core.ts";
 import type { ImageRam } from "./image_ram.ts";
-import type { LibvirtSave } from "./libvirt.ts";
+import { type LibvirtSave, NOT_RESTORED } from "./libvirt.ts";
 import { locate, type Located } from "./locate.ts";
 import type { Compression } from "./magic.ts";
 import { isMemoryAlone, openMemory } from "./memory_image.ts";
@@ -274,6 +274,6 @@ function labelWarnings({ libvirt }: Located, ramFormat: StreamIndex["ramFormat"]
   const mapped = ramFormat === "mapped-ram";
   if (!libvirt || ramFormat === null || (libvirt.format === "sparse") === mapped) return [];
   return [
-    `labelled ${libvirt.format}, but the stream is ${mapped ? "" : "not "}mapped-ram: libvirt will not restore it`,
+    `labelled ${libvirt.format}, but the stream is ${mapped ? "" : "not "}mapped-ram: ${NOT_RESTORED}`,
   ];
 }

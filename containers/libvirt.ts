@@ -15,6 +15,8 @@ import { readFully, skip } from "./sources.ts";
 
 /** Bytes of the header. */
 export const LIBVIRT_HEADER_BYTES = 92;
+/** How the doubt ends that tells of a label that is not true. */
+export const NOT_RESTORED = "libvirt will not restore it";
 /** By the number in the header. */
 const FORMATS = ["raw", "gzip", "bzip2", "xz", "lzop", "zstd", "sparse"] as const satisfies LibvirtFormat[];
 /** Most bytes of XML and cookie that are kept; real ones are a few KiB. */

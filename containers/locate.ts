@@ -10,7 +10,7 @@
  */
 import type { ByteSource } from "../stream/channel.ts";
 import { StreamError, UnsupportedError } from "../stream/errors.ts";
-import { LIBVIRT_HEADER_BYTES, type LibvirtSave, readLibvirtSave } from "./libvirt.ts";
+import { LIBVIRT_HEADER_BYTES, type LibvirtSave, NOT_RESTORED, readLibvirtSave } from "./libvirt.ts";
 import { type Compression, type Content, DETECT_BYTES, detectContent, isCompression } from "./magic.ts";
 import { openQcow2, type Qcow2Snapshot } from "./qcow2.ts";
 import { peek, startAt } from "./sources.ts";
@@ -85,7 +85,7 @@ export async function locate(file: ByteSource, options: LocateOptions): Promise<
         if (compressions.length >= DEPTH_LIMIT) break;
         takeOff(content);
         if (libvirt && (libvirt.format !== content)) {
-          warnings.push(`the stream is packed with ${content}, but labelled ${libvirt.format}`);
+          warnings.push(`labelled ${libvirt.format}, but the stream is packed with ${content}: ${NOT_RESTORED}`);
         }
       } else if (content === "libvirt-save" && !libvirt) {
         const begin = source.start ?? 0;
@@ -101,9 +101,13 @@ export async function locate(file: ByteSource, options: LocateOptions): Promise<
         // raw streams and those made by snapshots are told by their content; a label counts where that says nothing
         const behind = await peek(source, DETECT_BYTES);
         source = behind.source;
-        if (libvirt.version === 2 && detectContent(behind.head) === "unknown") {
-          const { format } = libvirt;
-          if (format !== "raw" && format !== "sparse") takeOff(format);
+        const { version, format } = libvirt;
+        if (version === 2 && format !== "raw" && format !== "sparse") {
+          const inside = detectContent(behind.head);
+          if (inside === "unknown") takeOff(format);
+          else if (!isCompression(inside)) {
+            warnings.push(`labelled ${format}, but the stream is not packed: ${NOT_RESTORED}`);
+          }
         }
       } else if (content === "qcow2" && source.readAt) {
         const { source: state, snapshots, snapshot } = openQcow2(source, options.snapshot);

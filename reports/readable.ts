@@ -41,9 +41,9 @@ export function ramProblems(image: Image): string[] {
   return problems;
 }
 
-/** Reasons why the stream as a whole cannot be carried over. */
+/** Reasons why the stream as a whole cannot be carried over; what libvirt thinks of the file around it is none. */
 export function streamProblems(image: Image): string[] {
-  const { fault, complete, unlistedSections } = image;
+  const { fault, stream: { complete }, unlistedSections } = image;
   const problems: string[] = [];
   if (fault) problems.push(fault.message);
   else if (!complete) problems.push("the stream is incomplete");

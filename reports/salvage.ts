@@ -120,6 +120,8 @@ interface Opened {
   readonly source: ByteSource;
   readonly xml?: string;
   readonly notes: readonly string[];
+  /** What is wrong with the container: then `source` is the file as it is. */
+  readonly broken?: StreamError;
   readonly close: () => void;
 }
 
@@ -141,7 +143,7 @@ async function open(path: string, offset: number): Promise<Opened> {
   } catch (error) {
     if (!(error instanceof StreamError) || path === "-") throw error;
     const file = fileSource(path);
-    return { source: await startAt(file, offset), notes: [error.message], close: () => file.close() };
+    return { source: await startAt(file, offset), notes: [], broken: error, close: () => file.close() };
   }
 }
 
@@ -197,12 +199,16 @@ class Salvage {
     const devices = this.#devices(found);
     const iterables = salvageIterables(source, found, () => this.#target("iterables"));
     this.#doubts(found, mapped, ram, intact);
+    const { broken } = this.opened;
+    // that no stream begins where the container does is no news then
+    const further = broken ? found.damages.filter(({ offset }) => offset !== source.start) : found.damages;
+    const damages = broken ? [{ offset: broken.offset, message: broken.message }, ...further] : further;
     const report: SalvageReport = {
       path: this.path,
       bytes: source.size!(),
       machine: found.pieces.map(({ index }) => index.configuration?.machine).find(Boolean) ?? null,
       intact,
-      damages: found.damages,
+      damages,
       ram,
       devices,
       iterables,

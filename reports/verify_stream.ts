@@ -2,7 +2,7 @@
  * The main channel as `verify` follows it: framing, configuration, sections, and what only the whole can say.
  * @module
  */
-import { LIBVIRT_HEADER_BYTES } from "../containers/libvirt.ts";
+import { LIBVIRT_HEADER_BYTES, NOT_RESTORED } from "../containers/libvirt.ts";
 import type { Located } from "../containers/locate.ts";
 import type { StreamDecoder, StreamWarning } from "../stream/decode.ts";
 import { StreamError } from "../stream/errors.ts";
@@ -13,6 +13,9 @@ import type { Report } from "./findings.ts";
 import { CommandChecks } from "./verify_commands.ts";
 import { checkDevice } from "./verify_devices.ts";
 import { RamChecks } from "./verify_ram.ts";
+
+/** Where in libvirt's header the format stands. */
+const LABEL_AT = 28;
 
 /** What came before the checks and goes beside them. */
 export interface StreamSurroundings {
@@ -41,8 +44,8 @@ export class StreamChecks {
   #devices = 0;
   #eof: number | undefined;
   #fault: StreamError | undefined;
-  /** Where the header of an image labelled sparse stands. */
-  #sparse: number | undefined;
+  /** How libvirt labelled a stream that is not packed, and where. */
+  #label: { readonly format: string; readonly offset: number } | undefined;
 
   constructor(decoder: StreamDecoder, report: Report, { tables, elsewhere }: StreamSurroundings) {
     this.#decoder = decoder;
@@ -63,9 +66,10 @@ export class StreamChecks {
       this.#add("error", at, "libvirt.magic", "the save was not completed: libvirt refuses such an image");
     }
     for (const text of warnings) {
-      if (!/did not complete/.test(text)) this.#add("warning", at, libvirt ? "libvirt" : "container", text);
+      if (text.endsWith(NOT_RESTORED)) this.#add("error", at + LABEL_AT, "libvirt.format", text);
+      else if (!/did not complete/.test(text)) this.#add("warning", at, libvirt ? "libvirt" : "container", text);
     }
-    if (libvirt?.format === "sparse" && compressions.length === 0) this.#sparse = at;
+    if (libvirt && compressions.length === 0) this.#label = { format: libvirt.format, offset: at + LABEL_AT };
   }
 
   /** Why a layer around the stream ended early. */
@@ -73,9 +77,14 @@ export class StreamChecks {
     const problem = located.problem();
     if (problem !== undefined) this.#add("error", this.#decoder.reader.offset, "container", problem);
     const { mappedRam } = this.#decoder.ram.framing;
-    if (this.#sparse === undefined || mappedRam || this.#sections === 0) return;
-    const message = "labelled sparse, and pages are in the stream: libvirt cannot restore it, snapshot-revert can";
-    this.#add("warning", this.#sparse + 28, "libvirt.format", message);
+    if (this.#label === undefined || this.#sections === 0) return;
+    const { format, offset } = this.#label;
+    if (format === "sparse" && !mappedRam) {
+      const message = "labelled sparse, and pages are in the stream: libvirt cannot restore it, snapshot-revert can";
+      this.#add("warning", offset, "libvirt.format", message);
+    } else if (format === "raw" && mappedRam) {
+      this.#add("error", offset, "libvirt.format", `labelled raw, but the stream is mapped-ram: ${NOT_RESTORED}`);
+    }
   }
 
   /** A doubt of the decoder. */

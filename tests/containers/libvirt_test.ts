@@ -105,7 +105,14 @@ Deno.test("labels that are not true are told", async () => {
   assert.match(await texts(sparse), /labelled raw, but the stream is mapped-ram/);
   const gzip = loadLibvirt("gzip");
   gzip[28] = 5;
-  assert.match(await texts(gzip), /packed with gzip, but labelled zstd/);
+  assert.match(await texts(gzip), /labelled zstd, but the stream is packed with gzip: libvirt will not restore it/);
+  gzip[28] = 0;
+  assert.match(await texts(gzip), /labelled raw, but the stream is packed with gzip: libvirt will not restore it/);
+  const raw = loadLibvirt("raw");
+  raw[28] = 1;
+  assert.match(await texts(raw), /labelled gzip, but the stream is not packed: libvirt will not restore it/);
+  raw[16] = 1; // in version 1 the label says nothing
+  assert.equal(await texts(raw), "");
   assert.match(await texts(loadLibvirt("sparse-unfinished")), /did not complete/);
 });
 

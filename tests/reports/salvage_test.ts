@@ -7,6 +7,7 @@ import { xbzrle } from "../../plugins/xbzrle.ts";
 import { salvageImage, type SalvageReport } from "../../reports/salvage.ts";
 import { salvageText } from "../../reports/salvage_text.ts";
 import { capture, loadFixture } from "../fixtures.ts";
+import { loadLibvirt } from "../libvirt_fixtures.ts";
 import { bufferSource } from "../../stream/channel.ts";
 import { RAM_SAVE_FLAG_CONTINUE, RAM_SAVE_FLAG_PAGE, RAM_SAVE_FLAG_ZERO } from "../../stream/constants.ts";
 import { decode } from "../../stream/decode.ts";
@@ -407,4 +408,16 @@ Deno.test("salvageImage() tells each damage once, and nothing that only follows 
     assert.equal(report.lost.devices!.map((device) => device.name).join(), lost, name);
     assert(!report.lost.notes.some((note) => note.includes("multifd")), name);
   }
+});
+
+Deno.test("salvageImage() tells what is wrong with a container, not that no stream begins there", async () => {
+  const broken = loadLibvirt("raw");
+  broken[28] = 9;
+  const report = await salvage(broken);
+  assert.deepEqual(report.damages.map(({ offset }) => offset), [28]);
+  assert.match(
+    report.damages[0].message,
+    /^Cannot read libvirt save image at offset 0x1c .* format 9, expected 0 to 6$/,
+  );
+  assert.deepEqual([report.intact, report.devices.length > 20, report.lost.pages], [false, true, 0]);
 });

@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { combine, DEFAULT_PLUGINS } from "../../mod.ts";
+import { openImage } from "../../containers/image.ts";
 import { xbzrle } from "../../plugins/xbzrle.ts";
+import { conversionProblems } from "../../reports/convert.ts";
 import { explainImage } from "../../reports/explain.ts";
 import { verifyImage, type VerifyReport } from "../../reports/verify.ts";
 import { verifyText } from "../../reports/verify_text.ts";
 import { badManifest, type BadVariant, type FixtureFile, fixturePath, loadFixture, manifest } from "../fixtures.ts";
+import { loadLibvirt } from "../libvirt_fixtures.ts";
 
 const tables = xbzrle.tables!;
 const verify = (input: string | Uint8Array, offset = 0) => verifyImage(input, { offset, tables });
@@ -267,4 +270,30 @@ Deno.test("verifyImage() of cuts and flipped bytes: a report, within bounds, wha
       { numRuns: 60, seed: 11 },
     );
   }
+});
+
+Deno.test("verifyImage() finds labels of libvirt images that are not true, and finished streams behind unfinished headers", async () => {
+  const labelled = (name: string, label: number) => {
+    const bytes = loadLibvirt(name);
+    bytes[28] = label;
+    return bytes;
+  };
+  const cases: readonly (readonly [Uint8Array, RegExp])[] = [
+    [labelled("raw", 1), /^labelled gzip, but the stream is not packed: libvirt will not restore it$/],
+    [labelled("gzip", 0), /^labelled raw, but the stream is packed with gzip: libvirt will not restore it$/],
+    [labelled("zstd", 3), /^labelled xz, but the stream is packed with zstd: libvirt will not restore it$/],
+    [labelled("sparse", 0), /^labelled raw, but the stream is mapped-ram: libvirt will not restore it$/],
+  ];
+  for (const [bytes, message] of cases) {
+    const { ok, findings } = await verify(bytes);
+    assert.deepEqual([ok, findings.length, findings[0].offset, findings[0].path], [false, 1, 28, "libvirt.format"]);
+    assert.match(findings[0].message, message);
+  }
+  // what only libvirt calls unfinished can be carried over, and is finished then
+  await using image = await openImage(loadLibvirt("sparse-unfinished"));
+  assert.deepEqual([image.complete, image.stream.complete, conversionProblems(image, "libvirt-raw")], [
+    false,
+    true,
+    [],
+  ]);
 });
