@@ -5,6 +5,7 @@
 import type { Bench } from "../bench.ts";
 import { benchOptions, refuseOthers, UsageError } from "../options.ts";
 import type { CommandModule, Context } from "../program.ts";
+import { onEnding } from "../signals.ts";
 import type { Watch } from "../watch.ts";
 
 const DETAILS = `
@@ -75,13 +76,27 @@ export async function runLines(
   const [{ runScript }, { ReportLines }] = await Promise.all([import("../script.ts"), import("../report_line.ts")]);
   const options = context.options();
   await using bench: Bench = await context.tools.openBench(benchOptions(options));
-  return await runScript(lines, bench, context.output, {
-    ...how,
-    incoming: options.incoming && `--incoming ${options.incoming}`,
-    json: options.json,
-    verbose: options.verbose,
-    watch: await watchFor(context),
-    reports: new ReportLines(context),
+  const silence = bench.session.remote && tellWhatGoesOn(bench, context);
+  try {
+    return await runScript(lines, bench, context.output, {
+      ...how,
+      incoming: options.incoming && `--incoming ${options.incoming}`,
+      json: options.json,
+      verbose: options.verbose,
+      watch: await watchFor(context),
+      reports: new ReportLines(context),
+    });
+  } finally {
+    silence?.();
+  }
+}
+
+/** Ctrl-C ends the program alone: a migration of a QEMU is QEMU's, and whoever leaves it there is to know. */
+function tellWhatGoesOn({ session }: Bench, { output }: Context): () => void {
+  return onEnding((status) => {
+    const below = Deno.stderr.isTerminal() ? "\n" : "";
+    if (session.outgoing.running) output.err(`${below}miglab: the migration goes on in QEMU; migrate_cancel ends it\n`);
+    Deno.exit(status);
   });
 }
 

@@ -80,6 +80,29 @@ qemuTest("-e lines run on a QEMU, and one that fails is exit status 1", async ()
   assert.equal(JSON.parse(json.stdout).reply.return.status, "postmigrate");
 });
 
+qemuTest("Ctrl-C ends a script and not the migration it waits for in a QEMU, and says so", async () => {
+  using files = guestFiles(sweepingRom(), RAM);
+  await using vm = await Qemu.launch({ args: ["-machine", "pc", "-m", "64", ...files.load] });
+  await vm.execute("migrate-set-parameters", { "max-bandwidth": 1 << 20 });
+  const status = async () => (await vm.execute("query-migrate") as { status?: string }).status;
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", MAIN, "--qmp", vm.qmp, "-e", `migrate file:${vm.path("x")}`],
+    env: { NO_COLOR: "1" },
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  while (await status() !== "active") await new Promise((resolve) => setTimeout(resolve, 20));
+  // the program has heard of it, too: it asks ten times a second
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  child.kill("SIGINT");
+  const { code, stderr } = await child.output();
+  assert.deepEqual([code, new TextDecoder().decode(stderr)], [
+    130,
+    "miglab: the migration goes on in QEMU; migrate_cancel ends it\n",
+  ]);
+  assert.equal(await status(), "active");
+});
+
 qemuTest("attaching takes less than 0.3 s", async () => {
   await using vm = await Qemu.launch({ args: ["-machine", "pc", "-m", "64", "-S"] });
   const attached: number[] = [], model: number[] = [];
