@@ -18,6 +18,7 @@ const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
+const SO_SNDBUF = 7;
 const SO_KEEPALIVE = 9;
 const SHUT_RDWR = 2;
 const EBADF = 9;
@@ -121,6 +122,11 @@ async function encode(address: MigrateAddress): Promise<Uint8Array<ArrayBuffer> 
 /** Keep-alive probes on a TCP socket. */
 export function keepAlive({ fd }: FdSocket): void {
   libc().setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, Uint8Array.of(1, 0, 0, 0), 4);
+}
+
+/** Let up to so many bytes wait in a socket for its other side; the system may allow less. */
+export function roomToSend({ fd }: FdSocket, bytes: number): void {
+  libc().setsockopt(fd, SOL_SOCKET, SO_SNDBUF, new Uint8Array(Int32Array.of(bytes).buffer), 4);
 }
 
 /**

@@ -5,8 +5,9 @@
  *            <--             <--         <--
  *
  * Passing comes first: when the disk is full the migration goes on, and the capture says that it is not complete. Memory is
- * two buffers for each direction, or a pipe and what it holds, whatever the guest's size. Where FFI and reading the Workers' modules are allowed, and both sides are Unix sockets or TCP over
- * IPv4 the kernel passes the bytes on (splice_pass.ts), else this program does (record_pass.ts).
+ * two buffers for each direction, or a pipe and what it holds, whatever the guest's size. Where FFI and reading the Workers'
+ * modules are allowed, and both sides are Unix sockets or TCP over IPv4, the kernel passes the bytes on (splice_pass.ts), else this
+ * program does (record_pass.ts).
  * @module
  */
 import fs from "node:fs";
@@ -28,6 +29,9 @@ import type { MigrateAddress, Transport, TransportContext } from "./transport.ts
 
 /** ms without a connection that end a recording: multifd channels follow the main one at once. */
 const QUIET_MS = 500;
+
+/** That may wait for a destination's Unix socket: its usual room is used up before both sides are at work. */
+const WAITING_BYTES = 1 << 20;
 
 /** How a migration is recorded. */
 export interface RecordOptions {
@@ -121,7 +125,7 @@ function channelEnds(from: End, to: End): Ends {
 
 /** By descriptors; undefined where one side cannot be reached so. */
 async function kernelEnds(from: MigrateAddress, to: MigrateAddress): Promise<Ends | undefined> {
-  const [{ connectFd, listenFd, reaches }, { canSplice, SpliceTeam }] = await Promise.all([
+  const [{ connectFd, listenFd, reaches, roomToSend }, { canSplice, SpliceTeam }] = await Promise.all([
     import("./fd_sockets.ts"),
     import("./splice_pass.ts"),
   ]);
@@ -139,6 +143,7 @@ async function kernelEnds(from: MigrateAddress, to: MigrateAddress): Promise<End
       const source = await listener.accept();
       try {
         const destination = await connectFd(to);
+        if ("path" in to) roomToSend(destination, WAITING_BYTES); // TCP finds out by itself
         return (base) => team.pass(source, destination, base);
       } catch (error) {
         source.shut();

@@ -10,6 +10,7 @@ export const POLLOUT = 4;
 
 export const EIO = 5;
 export const EAGAIN = 11;
+export const EMFILE = 24;
 export const ENOSPC = 28;
 
 const EINTR = 4;
@@ -17,7 +18,6 @@ const F_SETFL = 4;
 const O_RDWR = 2;
 const O_NONBLOCK = 0o4000;
 const F_SETPIPE_SZ = 1031;
-const FIONREAD = 0x541b;
 const O_CLOEXEC = 0o2000000;
 const SPLICE_F_NONBLOCK = 2;
 const MSG_DONTWAIT = 0x40;
@@ -27,7 +27,6 @@ const SHUT_RDWR = 2;
 const SYMBOLS = {
   pipe2: { parameters: ["buffer", "i32"], result: "i32" },
   fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
-  ioctl: { parameters: ["i32", "usize", "buffer"], result: "i32" },
   poll: { parameters: ["buffer", "usize", "i32"], result: "i32" },
   splice: { parameters: ["i32", "pointer", "i32", "pointer", "usize", "u32"], result: "isize" },
   tee: { parameters: ["i32", "i32", "usize", "u32"], result: "isize" },
@@ -70,13 +69,6 @@ export function pipe(...sizes: readonly number[]): { readonly read: number; read
 /** Calls on this socket wait for nothing from now on. */
 export function neverWait(fd: number): void {
   libc().fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
-}
-
-/** Bytes that wait in a pipe. */
-export function waiting(fd: number): number {
-  const count = new Int32Array(1);
-  libc().ioctl(fd, BigInt(FIONREAD), new Uint8Array(count.buffer));
-  return count[0];
 }
 
 /** Move bytes, one side being a pipe; does not wait for the pipe. @returns 0 at the end, or -errno */
