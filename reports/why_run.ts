@@ -7,7 +7,7 @@
  * The process ends with the load, or when the time is over.
  * @module
  */
-import { realpathSync } from "node:fs";
+import { realpathSync, statSync } from "node:fs";
 import { openImage } from "../containers/image.ts";
 import { endProgram, linesOf, type Program, startProgram, textOf } from "../containers/program.ts";
 import { StreamError, TransportError } from "../stream/errors.ts";
@@ -110,7 +110,8 @@ function parse(line: string): Reply {
 
 /** Where QEVM stands in the file, and what has to be on. A file that is broken in front is given as it is. */
 async function streamIn(path: string, start: number): Promise<{ offset: number; capabilities: readonly string[] }> {
-  if (path === "-" || path.includes(",")) {
+  const there = path === "-" ? undefined : statSync(path, { throwIfNoEntry: false });
+  if (path === "-" || path.includes(",") || (there && !there.isFile())) {
     throw new TransportError(`Cannot give '${path}' to QEMU: it has to be a file, without a comma in its name`);
   }
   try {

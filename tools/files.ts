@@ -2,10 +2,12 @@
  * Saved guests as the command line names them.
  * @module
  */
+import type { FileSource } from "../containers/file_source.ts";
 import type { Image } from "../containers/image.ts";
 import type { FileRequest } from "../repl/file_options.ts";
 import type { FileWork } from "../repl/file_work.ts";
 import { withHint } from "./hint.ts";
+import { rereadable } from "./pipes.ts";
 import { sizeOf, tablesWith } from "./words.ts";
 
 /** Where in a file, and in which files beside it, the guest is; and who is told how far it is. */
@@ -20,11 +22,11 @@ export async function placeOf({ offset, channels, plugins, snapshot, raw }: File
   };
 }
 
-/** Open one for a single pass; "-" is standard input. */
-export async function openPass(path: string, request: FileRequest, work: FileWork): Promise<Image> {
+/** Open one for a single pass; "-" is standard input. A source is left open. */
+export async function openPass(input: string | FileSource, request: FileRequest, work: FileWork): Promise<Image> {
   const { openImage } = await import("../containers/image.ts");
   const place = await placeOf(request, work);
-  return await withHint(path, place.offset, () => openImage(path, place));
+  return await withHint(typeof input === "string" ? input : "-", place.offset, () => openImage(input, place));
 }
 
 /**
@@ -39,13 +41,9 @@ export async function openFile(
   name?: string,
   option?: string,
 ): Promise<Image> {
-  const [{ openImage }, { fileSource }, { spool }] = await Promise.all([
-    import("../containers/image.ts"),
-    import("../containers/file_source.ts"),
-    import("../containers/sources.ts"),
-  ]);
+  const { openImage } = await import("../containers/image.ts");
   const place = await placeOf(request, work);
-  const input = path === "-" ? await spool(fileSource("-", { name })) : path;
+  const input = await rereadable(path, name);
   return await withHint(path, place.offset, () => openImage(input, { ...place, name }), option);
 }
 

@@ -3,6 +3,7 @@
  * travelled on channels of their own: those may be in files beside it.
  * @module
  */
+import { isPipe } from "./pipes.ts";
 
 /** How the decoder ends its complaint about the first bytes. */
 const NO_MAGIC = /magic 0x[0-9a-f]+, expected 0x5145564d /;
@@ -21,7 +22,7 @@ const LIMIT = 2 ** 28;
  * @returns "; ..." to go behind the message, "" when it is about something else or nothing is found
  */
 export async function offsetHint(message: string, path: string, offset: number, option = "--offset"): Promise<string> {
-  if (path === "-" || !NO_MAGIC.test(message)) return "";
+  if (isPipe(path) || !NO_MAGIC.test(message)) return "";
   const [{ fileSource }, { detectContent, DETECT_BYTES }] = await Promise.all([
     import("../containers/file_source.ts"),
     import("../containers/magic.ts"),

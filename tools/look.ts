@@ -2,6 +2,7 @@
  * Reports that say what is in saved guests: inspect, explain, verify, why, diff.
  * @module
  */
+import type { FileSource } from "../containers/file_source.ts";
 import type { Image } from "../containers/image.ts";
 import type { Diff } from "../repl/commands/diff.ts";
 import type { Explain, ExplainedLine, ExplainRequest } from "../repl/commands/explain.ts";
@@ -12,6 +13,7 @@ import type { FileWork } from "../repl/file_work.ts";
 import { openFile, openPass, placeOf } from "./files.ts";
 import type { BlockPlace } from "../reports/place.ts";
 import { channelHint, offsetHint, withHint } from "./hint.ts";
+import { isPipe, rereadable } from "./pipes.ts";
 import { sizeOf } from "./words.ts";
 
 /** What a saved guest holds. */
@@ -24,7 +26,7 @@ export const inspect: Inspect = async (path, request, work) => {
   ]);
   const image = await (hash ? openFile : openPass)(path, request, work);
   try {
-    const report = await inspectImage(image, { hash, pages, device, onProgress: work.onRead });
+    const report = { ...await inspectImage(image, { hash, pages, device, onProgress: work.onRead }), path };
     return {
       report,
       text(style, width) {
@@ -48,8 +50,10 @@ export const explain: Explain = async function* (path, request, work) {
     import("../reports/explain_text.ts"),
     import("../reports/place.ts"),
   ]);
+  // where an address lies is told by another pass before this one
+  const input = address === undefined ? path : await rereadable(path);
   const place = address !== undefined
-    ? await physicalPlace(path, address, request, work)
+    ? await physicalPlace(input, address, request, work)
     : at === undefined
     ? undefined
     : parsePlace(at);
@@ -59,7 +63,7 @@ export const explain: Explain = async function* (path, request, work) {
   let fault: Error | undefined;
   let lines = 0;
   for await (
-    const line of explainImage(path, {
+    const line of explainImage(input, {
       limit,
       section,
       ...where,
@@ -73,7 +77,7 @@ export const explain: Explain = async function* (path, request, work) {
     yield { json: explainJson(line), text: (style) => explainText(line, style) } satisfies ExplainedLine;
   }
   if (lines === 0 && !fault && page && section === undefined) {
-    await checkPlace(path, page, request, work);
+    await checkPlace(input, page, request, work);
     return `nothing holds page 0x${page.offset.toString(16)} of ${page.block}: it counts as zero`;
   }
   if (lines === 0 && !fault) {
@@ -84,16 +88,21 @@ export const explain: Explain = async function* (path, request, work) {
 };
 
 /** @throws {CommandError} when there is no such block, or it is shorter */
-async function checkPlace(path: string, place: BlockPlace, request: ExplainRequest, work: FileWork): Promise<void> {
-  if (path === "-") return; // it was read
+async function checkPlace(
+  input: string | FileSource,
+  place: BlockPlace,
+  request: ExplainRequest,
+  work: FileWork,
+): Promise<void> {
+  if (typeof input === "string" && isPipe(input)) return; // it was read
   const { blockNamed, pageAt } = await import("../reports/extract.ts");
-  await using image = await openPass(path, request, work);
+  await using image = await openPass(input, request, work);
   pageAt(blockNamed(image, place.block), place.offset);
 }
 
-async function physicalPlace(path: string, address: string, request: ExplainRequest, work: FileWork) {
+async function physicalPlace(input: string | FileSource, address: string, request: ExplainRequest, work: FileWork) {
   const { resolvePhysical } = await import("../reports/place.ts");
-  await using image = await openPass(path, request, work);
+  await using image = await openPass(input, request, work);
   return resolvePhysical(image, (await sizeOf(address))!);
 }
 
@@ -105,7 +114,8 @@ export const verify: Verify = async (path, request, work) => {
     import("../reports/verify_text.ts"),
   ]);
   const place = await placeOf(request, work);
-  const found = await verifyImage(path, { ...place, returnPath, against });
+  const twice = against !== undefined || place.channels !== undefined;
+  const found = await verifyImage(twice ? await rereadable(path) : path, { ...place, returnPath, against });
   const [first, ...others] = found.findings;
   const hint = first ? await offsetHint(first.message, path, place.offset) : "";
   const report = hint ? { ...found, findings: [{ ...first, message: first.message + hint }, ...others] } : found;
@@ -128,7 +138,7 @@ export const why: Why = async (path, request, work) => {
     said = result.said;
     if (result.loaded) return { report: { loaded: true, said }, known: true, text: () => `${said}It loads.\n` };
   }
-  const report = await whyFailed(path, said, where);
+  const report = await whyFailed(await rereadable(path), said, where);
   const text = qemu === undefined ? "" : said.trimEnd() + "\n\n";
   return {
     report: qemu === undefined ? report : { loaded: false, said, ...report },

@@ -8,6 +8,7 @@ import type { Extract, ExtractWhat } from "../repl/commands/extract.ts";
 import type { SalvageTool } from "../repl/commands/salvage.ts";
 import { isStreamAt, openFile, placeOf } from "./files.ts";
 import { withChannelHint } from "./hint.ts";
+import { isPipe } from "./pipes.ts";
 import { textFile } from "./text_file.ts";
 import { sizeOf } from "./words.ts";
 
@@ -17,7 +18,7 @@ export const convert: Convert = async (from, to, request, work) => {
   const { to: format, offset, xml, running, ...rest } = request;
   const at = await sizeOf(offset);
   // where IN begins with a stream and has none at the offset, the offset is OUT's
-  const target = at !== undefined && from !== "-" && await isStreamAt(from, 0) && !await isStreamAt(from, at);
+  const target = at !== undefined && !isPipe(from) && await isStreamAt(from, 0) && !await isStreamAt(from, at);
   await using image = await openFile(from, target ? rest : { ...rest, offset }, work);
   work.guard();
   const options = {

@@ -273,6 +273,44 @@ Deno.test("inspect --hash reads standard input, packed too", async () => {
   }
 });
 
+Deno.test("a guest on a pipe is read as often as it takes", async () => {
+  using dir = new TempDir();
+  const file = await fixturePath("isapc-file"), junk = dir.file("junk", "no stream at all, and long enough");
+  const dump = dir.file("dump.json", JSON.stringify({ vmschkmachine: { Name: "isapc" } }));
+  const piped = async (from: string, ...args: string[]) => {
+    const script = `cat "$1" | { shift; timeout 60 "$0" run -A ${MAIN} "$@"; }`;
+    const { code, stdout, stderr } = await new Deno.Command("/bin/sh", {
+      args: ["-c", script, Deno.execPath(), from, ...args],
+    }).output();
+    const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).replaceAll("standard input", "/dev/stdin");
+    return { code, stdout: text(stdout), stderr: text(stderr) };
+  };
+  const commands = [
+    ["inspect", "--hash", "PIPE"],
+    ["explain", "PIPE", "--address", "0x3000"],
+    ["verify", "PIPE", "--against", dump],
+    ["diff", "PIPE", file],
+    ["diff", file, "PIPE"],
+    ["extract", "PIPE", "--block", "pc.bios", "-o", dir.file("bios")],
+  ];
+  for (const words of commands) {
+    const as = (name: string) => words.map((word) => word === "PIPE" ? name : word);
+    const alone = await run(...as(file));
+    for (const name of ["-", "/dev/stdin"]) {
+      const { code, stdout, stderr } = await piped(file, ...as(name));
+      assert.deepEqual([code, stderr], [alone.status, alone.stderr], `${words} ${name}`);
+      assert.equal(stdout.replaceAll("/dev/stdin", file), alone.stdout, `${words} ${name}`);
+    }
+  }
+  const why = await piped(file, "why", "/dev/stdin", "--error", "Machine type received is 'isapc' and local is 'pc'");
+  assert.deepEqual([why.code, why.stdout.includes("configuration.machine = isapc at 0xd")], [0, true]);
+  for (const command of ["inspect", "verify", "explain"]) {
+    const { code, stderr } = await piped(junk, command, "/dev/stdin");
+    assert.equal(code, 1, command);
+    if (command !== "verify") assert.match(stderr, /^miglab: \/dev\/stdin: Cannot read stream header [^\n]+\n$/);
+  }
+});
+
 Deno.test("a qcow2 image has to be a file", async () => {
   const { code, stdout, stderr } = await new Deno.Command("/bin/sh", {
     args: ["-c", `printf 'QFI\\373' | "$0" run -A ${MAIN} inspect -`, Deno.execPath()],
