@@ -83,6 +83,35 @@ qemuTest(
     }),
 );
 
+qemuTest(
+  "a load fails with the RAM block the machine lacks, or, where nothing can be told, with where to look on",
+  async () => {
+    const pc = ["-machine", "pc", "-m", "32", "-S"];
+    await using source = await Qemu.launch({
+      args: [...pc, "-device", "VGA,vgamem_mb=4,addr=5", "-device", "virtio-rng-pci"],
+    });
+    await using bench = await Workbench.open({ qmp: source.qmp });
+    await bench.save(source.path("saved"));
+    const cases: readonly [device: readonly string[], why: RegExp][] = [
+      [[], /; it has 0x400000 bytes of RAM block \S*vga\.vram, the machine has no such block\n$/],
+      [
+        ["-device", "VGA,vgamem_mb=8,addr=5"],
+        /; it has 0x400000 bytes of RAM block \S*vga\.vram, the machine 0x800000\n$/,
+      ],
+      [
+        ["-device", "VGA,vgamem_mb=4,addr=5"],
+        /: load of migration failed: [^;]*; its stderr says more: miglab why \S+\/saved --error TEXT\n$/,
+      ],
+    ];
+    for (const [device, why] of cases) {
+      await using vm = await Qemu.launch({ args: [...pc, ...device, "-incoming", "defer"] });
+      const failed = await run("restore", "--qmp", vm.qmp, source.path("saved"));
+      assert.equal(failed.status, 1, failed.stdout);
+      assert.match(failed.stderr, why);
+    }
+  },
+);
+
 /** A monitor between the program and QEMU: it holds the answer to one command until it is told to let go. */
 function monitorBetween(qmp: string, path: string, held: string) {
   const listener = Deno.listen({ transport: "unix", path });
