@@ -66,7 +66,7 @@ export interface WhyReport {
   readonly reason?: string;
   /** What that stands for. */
   readonly reasonMeaning?: string;
-  /** Lines nobody has a row for. */
+  /** Lines nobody has a row for; of QEMU's warnings none. */
   readonly unknown: readonly string[];
   /** What is wrong with the file whatever was said; errors of `verify`. */
   readonly damage: readonly Finding[];
@@ -84,14 +84,15 @@ export type WhyOptions = Pick<VerifyOptions, "offset" | "snapshot" | "tables" | 
 export async function whyFailed(input: ReportInput, error: string, options: WhyOptions = {}): Promise<WhyReport> {
   const { against, ...where } = options;
   const facts = await WhyFacts.of(input, where);
-  const { lines, reason } = linesOf(error);
+  const { lines, warnings, reason } = linesOf(error);
   const context = contextOf(lines, facts);
   const findings: WhyFinding[] = [], frames: WhyFinding[] = [], unknown: string[] = [];
   for (const line of lines) {
     if (ENDED.test(line)) continue;
     const found = await explainLine(line, facts, context);
-    if (!found) unknown.push(line);
-    else if (found.frame) frames.push(found);
+    if (!found && !warnings.has(line)) unknown.push(line);
+    if (!found) continue;
+    if (found.frame) frames.push(found);
     else findings.push(found);
   }
   const strange = () => against === undefined ? undefined : strangeSubsections(input, { ...where, against });
@@ -122,6 +123,8 @@ const WRAPPINGS: readonly RegExp[] = [
   /^qemu unexpectedly closed the monitor(?: \(vm='[^']*'\))?(?:: |$)/i,
   /^process exited while connecting to monitor(?:: |$)/i,
 ];
+/** What QEMU itself says is no failure: told only where something is known about it. */
+const WARNING = /(?:^|: )warning: /i;
 /** What virsh says before it says why. */
 const ANNOUNCEMENT = /^error: Failed to \w+ (?:domain|snapshot|save image)[^:]*$/i;
 
@@ -136,16 +139,17 @@ function unwrapped(line: string): string {
 }
 
 /** Lines without time, program and wrapping; the last one's errno. */
-function linesOf(error: string): { lines: string[]; reason?: string } {
-  const lines: string[] = [];
+function linesOf(error: string): { lines: string[]; warnings: Set<string>; reason?: string } {
+  const lines: string[] = [], warnings = new Set<string>();
   let reason: string | undefined;
   for (const raw of error.split(/\r?\n/).slice(0, LINE_LIMIT)) {
     const line = unwrapped(raw.slice(0, WIDTH_LIMIT).trim());
     if (line === "") continue;
     reason = ENDED.exec(line)?.[1] ?? reason;
     lines.push(line);
+    if (WARNING.test(raw)) warnings.add(line);
   }
-  return { lines, ...(reason ? { reason } : {}) };
+  return { lines, warnings, ...(reason ? { reason } : {}) };
 }
 
 /** Whose state it was about, by the lines that say so. */

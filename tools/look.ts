@@ -138,7 +138,7 @@ export const why: Why = async (path, request, work) => {
     said = result.said;
     if (result.loaded) return { report: { loaded: true, said }, known: true, text: () => `${said}It loads.\n` };
   }
-  const report = await whyFailed(await rereadable(path), said, where);
+  const report = await whyFailed(await rereadable(path), said, { ...where, against: qemu });
   const text = qemu === undefined ? "" : said.trimEnd() + "\n\n";
   return {
     report: qemu === undefined ? report : { loaded: false, said, ...report },

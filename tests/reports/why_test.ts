@@ -155,6 +155,11 @@ Deno.test("whyFailed() reads what programs put around QEMU's sentences", async (
   assert.deepEqual([closed.unknown, closed.reason], [[], "Invalid argument"]);
   const bare = await why("pc-file-stopped", "error: internal error: QEMU unexpectedly closed the monitor (vm='x')");
   assert.deepEqual([bare.unknown, bare.findings], [[], []]);
+  const warned = await why(
+    "pc-file-stopped",
+    "qemu-kvm: warning: nic e1000.0 has no peer\nqemu-kvm: Not a migration stream\nqemu-kvm: something else",
+  );
+  assert.deepEqual([warned.findings.length, warned.unknown], [1, ["something else"]]);
   const unknown = await why("pc-file-stopped", "the moon is full");
   assert.deepEqual([unknown.findings, unknown.unknown], [[], ["the moon is full"]]);
 });
