@@ -4,6 +4,7 @@ import { openImage } from "../../containers/image.ts";
 import { whyFailed } from "../../reports/why.ts";
 import { runIncoming } from "../../reports/why_run.ts";
 import { capture, fixturePath, loadFixture } from "../fixtures.ts";
+import { run, TempDir } from "../repl/capture.ts";
 import { QEMU, qemuTest } from "./available.ts";
 import { haltingRom } from "./rom.ts";
 
@@ -62,6 +63,23 @@ qemuTest("why: a QEMU that can be asked names the subsection it does not know", 
   const all = await subsections();
   assert(all.length > 1 && all.includes("e1000/half_mac_state"), all.join());
   assert.deepEqual(await subsections("/no/such/qemu"), all);
+});
+
+qemuTest("why --qemu names the subsection, and only that one", async () => {
+  using dir = new TempDir();
+  const bytes = (await loadFixture("isapc-file")).slice(), text = new TextEncoder();
+  const old = text.encode("fw_cfg/dma"), strange = text.encode("fw_cfg/zma");
+  for (let at = 0; (at = find(bytes, old, at)) >= 0;) bytes.set(strange, at);
+  const file = dir.file("renamed"), rom = dir.file("rom");
+  Deno.writeFileSync(file, bytes);
+  Deno.writeFileSync(rom, haltingRom());
+  const machine = ["-machine", "isapc", "-m", "8", "-nodefaults", "-accel", "tcg", "-bios", rom];
+  const { status, stdout } = await run("why", file, "--json", "--qemu", QEMU, "--", ...machine);
+  const { loaded, findings, unknown } = JSON.parse(stdout);
+  assert.deepEqual([status, loaded, unknown], [0, false, []], stdout);
+  assert.equal(findings[0].place?.value, "fw_cfg/zma", stdout);
+  assert.match(findings[0].cause, /which the QEMU that loads does not know$/);
+  assert(findings.slice(1).every(({ frame }: { frame?: true }) => frame), stdout);
 });
 
 /** Where `part` begins at or behind `from`; -1 where it does not. */
