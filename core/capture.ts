@@ -68,11 +68,19 @@ export function kindOfChannel(head: Uint8Array): { readonly kind: CapturedKind; 
   return { kind: "preempt" };
 }
 
-/** Make the directory of a new capture. @throws {TransportError} when there is something in it */
-export function makeCaptureDirectory(path: string): void {
+/**
+ * Make the directory of a new capture.
+ * @returns call it when nothing came of it: what was made goes away
+ * @throws {TransportError} when there is something in it
+ */
+export function makeCaptureDirectory(path: string): () => void {
   try {
-    fs.mkdirSync(path, { recursive: true, mode: 0o700 });
+    const made = fs.mkdirSync(path, { recursive: true, mode: 0o700 }) !== undefined;
     if (fs.readdirSync(path).length > 0) throw new TransportError(`Cannot record into '${path}': it is not empty`);
+    return () => {
+      for (const name of [PART, LIST]) fs.rmSync(join(path, name), { force: true });
+      if (made && fs.readdirSync(path).length === 0) fs.rmdirSync(path);
+    };
   } catch (error) {
     if (error instanceof TransportError) throw error;
     throw new TransportError(`Cannot record into '${path}': ${errnoText(error)}`, { cause: error });

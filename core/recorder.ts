@@ -72,17 +72,19 @@ export async function record(options: RecordOptions): Promise<Capture> {
     throw new CommandError(`Cannot record at '${options.listen}': a source connects to unix: or tcp:`);
   }
   const to = parseUri(options.forward, transports);
-  makeCaptureDirectory(directory);
-  const ends = !options.copy && canPassDescriptors() ? await kernelEnds(from.address, to.address) : undefined;
-  const door = ends ?? channelEnds(from, to);
+  const forget = makeCaptureDirectory(directory);
+  let door: Ends | undefined;
   try {
+    const ends = !options.copy && canPassDescriptors() ? await kernelEnds(from.address, to.address) : undefined;
+    door = ends ?? channelEnds(from, to);
     reserveCapture(directory);
   } catch (error) {
-    door.close();
+    door?.close();
+    forget();
     throw error;
   }
   onListening?.(door.uri);
-  return await new Recording(options, door).run();
+  return await new Recording(options, door, forget).run();
 }
 
 /** `tcp::PORT` is every address to QEMU; a recorder listens to others only when told to. */
@@ -184,7 +186,12 @@ class Recording {
   #quiet: ReturnType<typeof setTimeout> | undefined;
   #failure: unknown;
 
-  constructor(private readonly options: RecordOptions, private readonly ends: Ends) {}
+  /** @param forget takes away a capture that has nothing in it */
+  constructor(
+    private readonly options: RecordOptions,
+    private readonly ends: Ends,
+    private readonly forget: () => void,
+  ) {}
 
   async run(): Promise<Capture> {
     const { signal, onProgress, directory } = this.options;
@@ -208,7 +215,8 @@ class Recording {
     const problem = this.#passes.find(({ pass }) => pass.problem !== undefined)?.pass.problem;
     const ended = channels.some(({ file, kind }) => kind !== "multifd" && streamEnded(join(directory, file)));
     const capture: Capture = { capture: 1, channels, complete: problem === undefined, ended };
-    writeCapture(directory, capture);
+    if (channels.length > 0) writeCapture(directory, capture);
+    else this.forget();
     if (this.#failure) throw this.#failure;
     if (problem !== undefined) throw new TransportError(`Cannot record into '${directory}': ${problem}`);
     return capture;

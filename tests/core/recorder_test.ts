@@ -131,6 +131,22 @@ Deno.test("nobody behind the recorder, a full directory and no capture are one l
   const failed = assert.rejects(source.migrate(uri));
   await assert.rejects(capture, /Failed to connect to '.*nobody': No such file or directory/);
   await failed;
+  assert.equal(fs.existsSync(dir.file("capture")), false); // nothing came of it, so it can be tried again
+  for (const copy of [false, true]) {
+    await assert.rejects(
+      recordMigration({
+        directory: dir.file("capture"),
+        listen: `unix:${dir.file("no/socket")}`,
+        forward: `unix:${dir.file("nobody")}`,
+        transports,
+        copy,
+      }),
+      /Failed to bind socket to \S+\/no\/socket: No such file or directory/,
+    );
+    assert.equal(fs.existsSync(dir.file("capture")), false);
+  }
+  fs.mkdirSync(dir.file("capture"));
+  fs.writeFileSync(dir.file("capture/other"), "");
   await assert.rejects(
     recordMigration({ directory: dir.file("capture"), listen: "tcp::0", forward: "tcp:localhost:1", transports }),
     /Cannot record into '.*capture': it is not empty/,
