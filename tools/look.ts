@@ -138,7 +138,15 @@ export const why: Why = async (path, request, work) => {
     said = result.said;
     if (result.loaded) return { report: { loaded: true, said }, known: true, text: () => `${said}It loads.\n` };
   }
-  const report = await whyFailed(await rereadable(path), said, { ...where, against: qemu });
+  const found = await whyFailed(await rereadable(path), said, { ...where, against: qemu });
+  const advised = found.findings.map(async (finding) => {
+    const hint = await offsetHint(finding.cause, path, where.offset);
+    // QEMU is told in its address where the stream begins
+    return hint
+      ? { ...finding, advice: `${hint.slice(2)}; to QEMU, file:${path},offset=${hint.split(" ").at(-1)}` }
+      : finding;
+  });
+  const report = { ...found, findings: await Promise.all(advised) };
   const text = qemu === undefined ? "" : said.trimEnd() + "\n\n";
   return {
     report: qemu === undefined ? report : { loaded: false, said, ...report },

@@ -75,6 +75,11 @@ Deno.test("a stream further on is found, and named in the complaint about the be
     assert.match(stderr, /^[^\n]+\n$/);
   }
   assert.match((await run("verify", file)).stdout, hint);
+  const why = await run("why", file, "--error", "Not a migration stream");
+  assert.match(
+    why.stdout,
+    /do +a stream begins at 0x12000, try --offset 0x12000; to QEMU, file:[^\n]*,offset=0x12000\n/,
+  );
   const there = ["--offset", "0x12000"];
   assert.equal((await run("inspect", file, ...there)).status, 0);
   assert.equal((await run(...there, "verify", file)).status, 0);
