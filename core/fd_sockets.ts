@@ -20,6 +20,8 @@ const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_SNDBUF = 7;
 const SO_KEEPALIVE = 9;
+const IPPROTO_TCP = 6;
+const TCP_CONGESTION = 13;
 const SHUT_RDWR = 2;
 const EBADF = 9;
 const EAGAIN = 11;
@@ -40,6 +42,7 @@ const library = lazyLibc({
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   poll: { parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
   getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  getpeername: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   shutdown: { parameters: ["i32", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
   recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize", nonblocking: true },
@@ -127,6 +130,22 @@ export function keepAlive({ fd }: FdSocket): void {
 /** Let up to so many bytes wait in a socket for its other side; the system may allow less. */
 export function roomToSend({ fd }: FdSocket, bytes: number): void {
   libc().setsockopt(fd, SOL_SOCKET, SO_SNDBUF, new Uint8Array(Int32Array.of(bytes).buffer), 4);
+}
+
+/**
+ * Do not pace a TCP connection that stays within this machine: a congestion control that works by timers, as BBR does, takes about
+ * twice as long there, and there is no network to spare. One to another machine stays as the system has it.
+ */
+export function unpaced({ fd }: FdSocket): void {
+  const ends = [libc().getsockname, libc().getpeername].map((call) => {
+    const name = new Uint8Array(16);
+    call(fd, name, Uint8Array.of(name.length, 0, 0, 0));
+    return new DataView(name.buffer);
+  });
+  const [near, far] = ends.map((name) => name.getUint8(0) === AF_INET ? name.getUint32(4) : -1);
+  if (near !== -1 && near === far) {
+    libc().setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, new TextEncoder().encode("reno"), 4);
+  }
 }
 
 /**

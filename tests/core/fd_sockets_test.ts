@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import fs from "node:fs";
-import { connectFd, type FdSocket, listenFd } from "../../core/fd_sockets.ts";
+import { connectFd, type FdSocket, listenFd, roomToSend, unpaced } from "../../core/fd_sockets.ts";
 
 const LOCAL = { transport: "socket", type: "inet", host: "127.0.0.1" } as const;
 
@@ -88,4 +88,42 @@ Deno.test("a listener that is closed wakes whoever waits for a connection, over 
   } finally {
     Deno.removeSync(directory, { recursive: true });
   }
+});
+
+/** An option of a socket, as getsockopt(2) has it. */
+function optionOf({ fd }: FdSocket, level: number, option: number): Uint8Array {
+  const library = Deno.dlopen("libc.so.6", {
+    getsockopt: { parameters: ["i32", "i32", "i32", "buffer", "buffer"], result: "i32" },
+  });
+  const [value, length] = [new Uint8Array(16), Uint32Array.of(16)];
+  const bytes = new Uint8Array(length.buffer);
+  assert.equal(library.symbols.getsockopt(fd, level, option, value, bytes), 0);
+  library.close();
+  return value.subarray(0, length[0]);
+}
+
+Deno.test("a connection within this machine is not paced, whatever the system does with others", async () => {
+  const [IPPROTO_TCP, TCP_CONGESTION] = [6, 13];
+  const { near, far } = await pair();
+  unpaced(near);
+  const name = new TextDecoder().decode(optionOf(near, IPPROTO_TCP, TCP_CONGESTION)).replace(/\0.*/s, "");
+  assert.equal(name, "reno");
+  for (const socket of [near, far]) socket.close();
+});
+
+Deno.test("a Unix socket takes as much for its other side as the system allows", async () => {
+  const [SOL_SOCKET, SO_SNDBUF] = [1, 7];
+  const path = `${Deno.makeTempDirSync({ prefix: "miglab-room-" })}/socket`;
+  const listener = (await listenFd({ transport: "socket", type: "unix", path }))!;
+  const near = await connectFd({ transport: "socket", type: "unix", path });
+  const room = () => new Int32Array(optionOf(near, SOL_SOCKET, SO_SNDBUF).slice().buffer)[0];
+  const allowed = parseInt(Deno.readTextFileSync("/proc/sys/net/core/wmem_max"));
+  roomToSend(near, 64 << 10);
+  unpaced(near); // nothing to pace
+  assert.equal(room(), 2 * Math.min(allowed, 64 << 10)); // twice: what the kernel counts
+  roomToSend(near, 1 << 20);
+  assert.equal(room(), 2 * Math.min(allowed, 1 << 20));
+  near.close();
+  listener.close();
+  Deno.removeSync(path.replace(/\/socket$/, ""));
 });
