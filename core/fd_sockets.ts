@@ -22,6 +22,7 @@ const SO_SNDBUF = 7;
 const SO_KEEPALIVE = 9;
 const IPPROTO_TCP = 6;
 const TCP_CONGESTION = 13;
+const UNPACED = new TextEncoder().encode("reno");
 const SHUT_RDWR = 2;
 const EBADF = 9;
 const EAGAIN = 11;
@@ -42,7 +43,6 @@ const library = lazyLibc({
   setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
   poll: { parameters: ["buffer", "usize", "i32"], result: "i32", nonblocking: true },
   getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
-  getpeername: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   shutdown: { parameters: ["i32", "i32"], result: "i32" },
   close: { parameters: ["i32"], result: "i32" },
   recv: { parameters: ["i32", "buffer", "usize", "i32"], result: "isize", nonblocking: true },
@@ -130,22 +130,6 @@ export function keepAlive({ fd }: FdSocket): void {
 /** Let up to so many bytes wait in a socket for its other side; the system may allow less. */
 export function roomToSend({ fd }: FdSocket, bytes: number): void {
   libc().setsockopt(fd, SOL_SOCKET, SO_SNDBUF, new Uint8Array(Int32Array.of(bytes).buffer), 4);
-}
-
-/**
- * Do not pace a TCP connection that stays within this machine: a congestion control that works by timers, as BBR does, takes about
- * twice as long there, and there is no network to spare. One to another machine stays as the system has it.
- */
-export function unpaced({ fd }: FdSocket): void {
-  const ends = [libc().getsockname, libc().getpeername].map((call) => {
-    const name = new Uint8Array(16);
-    call(fd, name, Uint8Array.of(name.length, 0, 0, 0));
-    return new DataView(name.buffer);
-  });
-  const [near, far] = ends.map((name) => name.getUint8(0) === AF_INET ? name.getUint32(4) : -1);
-  if (near !== -1 && near === far) {
-    libc().setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, new TextEncoder().encode("reno"), 4);
-  }
 }
 
 /**
@@ -252,13 +236,26 @@ export async function connectFd(address: MigrateAddress): Promise<FdSocket> {
   }
 }
 
+/**
+ * A socket for a connection to a name. Within this machine TCP is not paced: a congestion control that works by timers, as BBR does,
+ * takes about twice as long there, and there is no network to spare. It is said before connecting, as timers once begun go on. To
+ * other machines everything stays as the system has it.
+ */
+function socketTo(name: Uint8Array<ArrayBuffer>): number {
+  const fd = check(libc().socket(name[0], SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (name[0] === AF_INET && name[4] === 127) {
+    libc().setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, UNPACED, UNPACED.length);
+  }
+  return fd;
+}
+
 /** Connect to a name as the kernel has it: struct sockaddr, of whichever family. @throws {SystemError} */
 export async function connectName(name: Uint8Array<ArrayBuffer>): Promise<FdSocket> {
-  const fd = check(libc().socket(name[0], SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const fd = socketTo(name);
   if (await libc().connect(fd, name, name.length) === 0) return new OpenSocket(fd);
   // errno belonged to the thread that called; on this one the refusal comes again, and at once
   libc().close(fd);
-  const again = check(libc().socket(name[0], SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const again = socketTo(name);
   try {
     if (libc().connectNow(again, name, name.length) === 0) return new OpenSocket(again);
     fail();

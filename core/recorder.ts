@@ -127,7 +127,7 @@ function channelEnds(from: End, to: End): Ends {
 
 /** By descriptors; undefined where one side cannot be reached so. */
 async function kernelEnds(from: MigrateAddress, to: MigrateAddress): Promise<Ends | undefined> {
-  const [{ connectFd, listenFd, reaches, roomToSend, unpaced }, { canSplice, SpliceTeam }] = await Promise.all([
+  const [{ connectFd, listenFd, reaches, roomToSend }, { canSplice, SpliceTeam }] = await Promise.all([
     import("./fd_sockets.ts"),
     import("./splice_pass.ts"),
   ]);
@@ -145,8 +145,7 @@ async function kernelEnds(from: MigrateAddress, to: MigrateAddress): Promise<End
       const source = await listener.accept();
       try {
         const destination = await connectFd(to);
-        if ("path" in to) roomToSend(destination, WAITING_BYTES);
-        else unpaced(destination); // its room grows by itself
+        if ("path" in to) roomToSend(destination, WAITING_BYTES); // that of TCP grows by itself
         return (base) => team.pass(source, destination, base);
       } catch (error) {
         source.shut();

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import fs from "node:fs";
-import { connectFd, type FdSocket, listenFd, roomToSend, unpaced } from "../../core/fd_sockets.ts";
+import { connectFd, type FdSocket, listenFd, roomToSend } from "../../core/fd_sockets.ts";
 
 const LOCAL = { transport: "socket", type: "inet", host: "127.0.0.1" } as const;
 
@@ -105,7 +105,6 @@ function optionOf({ fd }: FdSocket, level: number, option: number): Uint8Array {
 Deno.test("a connection within this machine is not paced, whatever the system does with others", async () => {
   const [IPPROTO_TCP, TCP_CONGESTION] = [6, 13];
   const { near, far } = await pair();
-  unpaced(near);
   const name = new TextDecoder().decode(optionOf(near, IPPROTO_TCP, TCP_CONGESTION)).replace(/\0.*/s, "");
   assert.equal(name, "reno");
   for (const socket of [near, far]) socket.close();
@@ -119,7 +118,6 @@ Deno.test("a Unix socket takes as much for its other side as the system allows",
   const room = () => new Int32Array(optionOf(near, SOL_SOCKET, SO_SNDBUF).slice().buffer)[0];
   const allowed = parseInt(Deno.readTextFileSync("/proc/sys/net/core/wmem_max"));
   roomToSend(near, 64 << 10);
-  unpaced(near); // nothing to pace
   assert.equal(room(), 2 * Math.min(allowed, 64 << 10)); // twice: what the kernel counts
   roomToSend(near, 1 << 20);
   assert.equal(room(), 2 * Math.min(allowed, 1 << 20));
