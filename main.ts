@@ -10,7 +10,7 @@ import { runProgram, type Tools } from "./repl/program.ts";
 import { openBench } from "./tools/bench.ts";
 import { diff, explain, inspect, verify, why } from "./tools/look.ts";
 import { attach, pair, record, replay } from "./tools/machines.ts";
-import { convert, extract, salvage } from "./tools/make.ts";
+import { convert, extract, salvage, snap } from "./tools/make.ts";
 
 /** What the program is built from. */
 export const TOOLS: Tools = {
@@ -28,6 +28,7 @@ export const TOOLS: Tools = {
   convert,
   extract,
   salvage,
+  snap,
 };
 
 /** Nothing runs any more and the program is not through: what it waits for can no longer come. */

@@ -240,6 +240,7 @@ export {
   convertImage,
   type ConvertOptions,
 } from "./reports/convert.ts";
+export { snapSave, type SnapSaved, type SnapSaveOptions } from "./reports/snap_save.ts";
 export {
   type BlockDifference,
   type ConfigurationDifference,

@@ -104,6 +104,7 @@ function readSome(fd: number, view: Uint8Array, position: number | null): number
 /** The C library's sentence of a system error: "ENOENT: no such file or directory, open 'x'" has it in the middle. */
 export function errorText(error: unknown): string {
   const { message } = error as Error;
-  const text = /^[A-Z0-9]+: ([^,(]+)/.exec(message)?.[1].trim() ?? message.split("\n")[0];
+  const text = /^[A-Z0-9]+: ([^,(]+)/.exec(message)?.[1].trim() ??
+    message.split("\n")[0].replace(/ \(os error \d+\)$/, "");
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

@@ -62,6 +62,11 @@ function lookAt(path: string): { there: fs.Stats | undefined; real: string } {
   }
 }
 
+/** What is written in order to a descriptor that is open: standard output. It stays open. */
+export function outputOver(fd: number, name: string): OutputFile {
+  return new InPlace(name, fd);
+}
+
 class Renamed implements OutputFile {
   readonly name: string;
   readonly start = 0;
@@ -145,11 +150,13 @@ class InPlace implements OutputFile {
   readonly #fd: number;
   #position = 0;
   #end = 0;
-  #open = true;
+  #open: boolean;
 
-  constructor(path: string) {
+  /** @param fd somebody else's descriptor, which stays open */
+  constructor(path: string, fd?: number) {
     this.name = path;
-    this.#fd = open(path, "w", MODE, path);
+    this.#open = fd === undefined;
+    this.#fd = fd ?? open(path, "w", MODE, path);
   }
 
   write(view: Uint8Array): void {

@@ -21,6 +21,7 @@ import { restoreCommand } from "./commands/restore.ts";
 import { runCommand } from "./commands/run.ts";
 import type { SalvageTool } from "./commands/salvage.ts";
 import { type Attach, saveCommand } from "./commands/save.ts";
+import { type Snap, snapCommand } from "./commands/snap.ts";
 import { serveCommand } from "./commands/serve.ts";
 import type { Verify } from "./commands/verify.ts";
 import type { Why } from "./commands/why.ts";
@@ -47,6 +48,7 @@ export interface Tools {
   readonly diff: Diff;
   readonly extract: Extract;
   readonly salvage: SalvageTool;
+  readonly snap: Snap;
 }
 
 /** What a command works with. */
@@ -87,6 +89,7 @@ const COMMANDS: readonly CommandModule[] = [
   pairCommand,
   recordCommand,
   replayCommand,
+  snapCommand,
   serveCommand,
   completionsCommand,
 ];

@@ -20,6 +20,7 @@ import * as C from "../stream/constants.ts";
 import * as encode from "../stream/encode.ts";
 import { layoutMappedBlock } from "../stream/mapped_ram.ts";
 import { configurationText, writeVmdescription } from "../stream/vmdesc.ts";
+import type { ConfigurationRecord } from "../stream/records.ts";
 import { StreamWriter } from "../stream/writer.ts";
 import { exchangeInto, type PieceWriter } from "../threads/write_behind.ts";
 import { dataBytes } from "./ram_copy.ts";
@@ -31,7 +32,7 @@ const STAGING = STEP + STEP / 64 + 1024;
 /** The largest page there is, zero. */
 const ZEROS = Buffer.alloc(65536);
 /** Blocks whose content a receiver makes itself before it loads. */
-const OWN_CONTENT = /^\/rom@|\.rom$/;
+export const OWN_CONTENT = /^\/rom@|\.rom$/;
 
 /** Formats a stream can have. */
 export type StreamFormat = "legacy" | "mapped-ram";
@@ -128,17 +129,7 @@ class StreamCopy implements Disposable {
   /** The configuration with the capabilities the new format has. */
   #configuration() {
     const { configuration } = this.image;
-    if (!configuration) return undefined;
-    const { machine, targetPageBits, uuid, capabilities = [] } = configuration;
-    const wanted: string[] = capabilities.filter((name) => name !== "mapped-ram");
-    if (this.format === "mapped-ram") wanted.push("mapped-ram");
-    const inOrder = C.MIGRATION_CAPABILITIES.filter((name) => wanted.includes(name));
-    return {
-      machine,
-      ...(targetPageBits !== undefined ? { targetPageBits } : {}),
-      ...(inOrder.length ? { capabilities: inOrder } : {}),
-      ...(uuid ? { uuid } : {}),
-    };
+    return configuration && withCapability(configuration, this.format === "mapped-ram");
   }
 
   async #section(section: ImageSection): Promise<void> {
@@ -342,6 +333,25 @@ class StreamCopy implements Disposable {
   async #footer(sectionId: number): Promise<void> {
     if (this.image.footers) await encode.encodeFooter(this.#writer, sectionId);
   }
+}
+
+/** A configuration as it was sent, but with mapped-ram among its capabilities, or without. */
+export function withCapability(
+  { machine, targetPageBits, uuid, capabilities = [] }: Pick<
+    ConfigurationRecord,
+    "machine" | "targetPageBits" | "uuid" | "capabilities"
+  >,
+  mapped: boolean,
+) {
+  const wanted: string[] = capabilities.filter((name) => name !== "mapped-ram");
+  if (mapped) wanted.push("mapped-ram");
+  const inOrder = C.MIGRATION_CAPABILITIES.filter((name) => wanted.includes(name));
+  return {
+    machine,
+    ...(targetPageBits !== undefined ? { targetPageBits } : {}),
+    ...(inOrder.length ? { capabilities: inOrder } : {}),
+    ...(uuid ? { uuid } : {}),
+  };
 }
 
 function wire({ type, id, name, instanceId, version }: ImageSection) {

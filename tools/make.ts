@@ -1,11 +1,12 @@
 /**
- * New files out of saved guests: convert, extract, salvage.
+ * New files out of saved guests: convert, extract, salvage, snap.
  * @module
  */
 import type { Image } from "../containers/image.ts";
 import type { Convert } from "../repl/commands/convert.ts";
 import type { Extract, ExtractWhat } from "../repl/commands/extract.ts";
 import type { SalvageTool } from "../repl/commands/salvage.ts";
+import type { Snap } from "../repl/commands/snap.ts";
 import { isStreamAt, openFile, placeOf } from "./files.ts";
 import { withChannelHint } from "./hint.ts";
 import { isPipe } from "./pipes.ts";
@@ -95,4 +96,26 @@ export const salvage: SalvageTool = async (file, directory, request, work) => {
     signal: work.signal,
   });
   return { report, text: () => salvageText(report) };
+};
+
+/** The filter of `exec:`. */
+export const snap: Snap = {
+  async save(image, request, work) {
+    const [{ snapSave }, { fileSource }] = await Promise.all([
+      import("../reports/snap_save.ts"),
+      import("../containers/file_source.ts"),
+    ]);
+    const { tables } = await placeOf(request, work);
+    work.guard();
+    return await snapSave(fileSource("-"), image, { tables, onRead: work.onRead, signal: work.signal });
+  },
+  async load(path, request, work) {
+    const [{ snapLoad }, { outputOver }] = await Promise.all([
+      import("../reports/snap_load.ts"),
+      import("../containers/output_file.ts"),
+    ]);
+    await using image = await openFile(path, request, work);
+    work.guard();
+    await snapLoad(image, outputOver(1, "standard output"), { onProgress: work.onProgress, signal: work.signal });
+  },
 };
