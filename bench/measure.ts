@@ -23,9 +23,10 @@ export interface ProcessFigures {
 }
 
 /** Run a command to its end. @throws when it fails */
-export async function runProcess(command: string, args: readonly string[]): Promise<ProcessFigures> {
+export async function runProcess(command: string, args: readonly string[], cwd?: string): Promise<ProcessFigures> {
   const begin = performance.now();
-  const child = new Deno.Command(command, { args: [...args], stdin: "null", stdout: "piped", stderr: "piped" }).spawn();
+  const pipes = { stdin: "null", stdout: "piped", stderr: "piped" } as const;
+  const child = new Deno.Command(command, { args: [...args], cwd, ...pipes }).spawn();
   let peakBytes = 0;
   const timer = setInterval(() => peakBytes = Math.max(peakBytes, highWater(child.pid)), 3);
   try {

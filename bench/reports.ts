@@ -1,8 +1,8 @@
 /**
  * Reports beside what else does the job: QEMU's analyzer where its script is, cat(1), and cp(1) of the bytes that are written.
  *
- * The analyzer is scripts/analyze-migration.py of QEMU's sources; MIGLAB_QEMU_PYTHON names the directory `python` of the same
- * tree, as for the tests.
+ * The analyzer is scripts/analyze-migration.py of QEMU's sources; MIGLAB_QEMU_PYTHON names the directory that holds it, or the
+ * directory `python` of the same tree, as for the tests.
  * @module
  */
 import { existsSync } from "node:fs";
@@ -35,19 +35,37 @@ async function miglab(...args: string[]): Promise<number> {
 
 async function analyzer(bench: Bench, file: string): Promise<Row[]> {
   const where = Deno.env.get("MIGLAB_QEMU_PYTHON");
-  const script = where && `${where}/../scripts/analyze-migration.py`;
-  if (!script || !existsSync(script)) {
+  const places = [`${where}/analyze-migration.py`, `${where}/../scripts/analyze-migration.py`];
+  const script = where && places.find((path) => existsSync(path));
+  if (!script) {
     say("analyze-migration.py is not here: MIGLAB_QEMU_PYTHON=DIRECTORY");
     return [];
   }
   say("analyzer");
   const theirs = async (...args: string[]) => (await runProcess("python3", [script, "-f", file, ...args])).ms;
   const few = { ...bench, runs: 2 };
+  const directory = `${bench.directory}/extracted`;
+  const extract = (work: () => Promise<{ readonly ms: number }>) => async () => {
+    Deno.mkdirSync(directory);
+    const { ms } = await work();
+    Deno.removeSync(directory, { recursive: true });
+    return ms;
+  };
+  const ours = ["run", "-A", here("../main.ts"), "extract", file, "--block", "pc.ram", "-o", `${directory}/pc.ram`];
   return [
     row(
       "inspect --json, sequential",
       await medians(few, () => miglab("inspect", "--json", file), () => theirs()),
       "analyzer",
+    ),
+    row(
+      "extract pc.ram, sequential",
+      await medians(
+        few,
+        extract(() => runProcess(Deno.execPath(), ours)),
+        extract(() => runProcess("python3", [script, "-f", file, "-x"], directory)),
+      ),
+      "analyzer -x",
     ),
   ];
 }
