@@ -190,8 +190,11 @@ export class PageIndex {
         continue;
       }
       const { codes } = chunk;
-      if ((codes[end % CHUNK] !== 0) !== data) break;
-      end++;
+      const stop = Math.min(CHUNK, this.pages - number * CHUNK);
+      let i = end % CHUNK;
+      while (i < stop && (codes[i] !== 0) === data) i++;
+      end = number * CHUNK + i;
+      if (i < stop) break;
     }
     const count = Math.min(end, this.pages) - page;
     return data ? count : -count;

@@ -13,6 +13,7 @@ import { RAM_SAVE_FLAG_CONTINUE, RAM_SAVE_FLAG_PAGE } from "../stream/constants.
 
 /** Bytes in front of a page. */
 export const HEAD = 8;
+const HEAD_BYTES = 8n;
 
 /** Pages of one step: the caller tells progress in between. */
 const STEP_PAGES = 1 << 15;
@@ -27,8 +28,8 @@ type PreadAside = (...args: Parameters<Pread>) => Promise<number | bigint>;
 
 /** Whether a head says: the page at `offset` of the block named before, as data. */
 export function isHead(view: DataView, at: number, offset: number): boolean {
-  const word = offset + RAM_SAVE_FLAG_PAGE + RAM_SAVE_FLAG_CONTINUE;
-  return view.getUint32(at) === Math.floor(word / 2 ** 32) && view.getUint32(at + 4) === word % 2 ** 32;
+  return view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4) ===
+    offset + (RAM_SAVE_FLAG_PAGE + RAM_SAVE_FLAG_CONTINUE);
 }
 
 /** One open file, which stays open as long as this is used. */
@@ -107,12 +108,13 @@ export class RecordHeads {
   }
 
   #near(offset: number, pages: number, pageSize: number, position: number): number {
+    const fd = this.#fd, pread = this.#pread, head = this.#head, view = this.#view;
     let good = 0;
-    while (
-      good < pages &&
-      Number(this.#pread(this.#fd, this.#head, 8n, BigInt(position + good * (HEAD + pageSize)))) === HEAD &&
-      isHead(this.#view, 0, offset + good * pageSize)
-    ) good++;
+    while (good < pages && Number(pread(fd, head, HEAD_BYTES, BigInt(position))) === HEAD && isHead(view, 0, offset)) {
+      good++;
+      offset += pageSize;
+      position += HEAD + pageSize;
+    }
     return good;
   }
 
