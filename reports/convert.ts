@@ -100,6 +100,7 @@ export function conversionProblems(image: Image, format: ConvertFormat, options:
     if (xml === undefined && image.libvirt === undefined) {
       problems.push("a libvirt image needs the domain's XML, and this file has none: give one");
     }
+    if (xml !== undefined && !xml.includes("<domain")) problems.push("the XML that was given describes no domain");
     for (const [what, text] of [["XML", xml ?? image.libvirt?.xml], ["cookie", image.libvirt?.cookie]] as const) {
       if (text?.includes("\0")) problems.push(`the ${what} has a NUL in it`);
     }

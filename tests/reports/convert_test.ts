@@ -180,6 +180,8 @@ Deno.test("convertImage() says every reason at once and writes nothing", async (
   assert.equal(shared.length, 4);
   assert.match(shared.join(), /block shm0 is in a shared memory file.*does not go with mapped-ram.*begins where.*XML/);
   assert.match((await reasons("pc-no-configuration", "mapped-ram")).join(), /configuration section/);
+  const password = { xml: "root:x:0:0:root:/root:/bin/bash\n" };
+  assert.match((await reasons("pc-file-stopped", "libvirt-raw", password)).join(), /^the XML .* describes no domain$/);
   assert.match((await reasons("q35-killed", "legacy")).join(), /Cannot read footer/);
   assert.match((await reasons("q35-postcopy-preempt", "elf")).join(), /503 pages/);
   const cancelled = await reasons("pc-mapped-cancelled", "raw", { offset: 4096 });
