@@ -7,6 +7,7 @@ import fs from "node:fs";
 import { kindOfChannel, readCapture } from "../../core/capture.ts";
 import { PassCopy } from "../../core/record_pass.ts";
 import { type Capture, DEFAULT_TRANSPORTS, openImage, recordMigration, replayMigration, Workbench } from "../../mod.ts";
+import { reachable } from "../reachable.ts";
 
 const transports = DEFAULT_TRANSPORTS;
 
@@ -29,16 +30,6 @@ async function recording(directory: string, forward: string, options: { listen?:
   });
   capture.catch(() => {});
   return { uri: await promise, capture };
-}
-
-/** Where a destination can be reached. */
-async function reachable(bench: Workbench): Promise<string> {
-  for (let i = 0; i < 1000; i++) {
-    const [address] = bench.info()["socket-address"] ?? [];
-    if (address?.type === "inet") return `tcp:${address.host}:${address.port}`;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error("it does not listen");
 }
 
 for (const copy of [false, true]) {

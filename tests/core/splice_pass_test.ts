@@ -10,6 +10,7 @@ import { readCapture } from "../../core/capture.ts";
 import { connectFd, type FdListener, type FdSocket, listenFd } from "../../core/fd_sockets.ts";
 import { SpliceTeam } from "../../core/splice_pass.ts";
 import { openImage, Workbench } from "../../mod.ts";
+import { reachable } from "../reachable.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 
@@ -140,16 +141,6 @@ async function recorder(shell: string, directory: string, forward: string) {
     return { code, said };
   };
   return { uri: await listening.promise, ended, kill: () => child.kill("SIGKILL") };
-}
-
-/** Where a workbench waits for a migration. */
-async function reachable(bench: Workbench): Promise<string> {
-  for (let i = 0; i < 1000; i++) {
-    const [address] = bench.info()["socket-address"] ?? [];
-    if (address?.type === "inet") return `tcp:${address.host}:${address.port}`;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error("it does not listen");
 }
 
 Deno.test("a file that takes no more is told of, holds what fitted, and stops nothing", async () => {

@@ -10,27 +10,12 @@ import { Pty, whyNoPty } from "../repl/pty.ts";
 import { qemuTest } from "./available.ts";
 import { guestFiles } from "./content.ts";
 import { sweepingRom } from "./rom.ts";
+import { MAIN, startProgram } from "../program.ts";
 
 const RAM = 64 << 20;
 const MACHINE = ["-machine", "pc", "-m", "64"];
-const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 /** Bytes a second: the migration is still under way when the machine dies. */
 const SLOW = 4 << 20;
-
-/** The program, running. */
-function start(permissions: readonly string[], args: readonly string[]) {
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", ...permissions, MAIN, ...args],
-    env: { NO_COLOR: "1" },
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const ended = child.output().then(({ code, stdout, stderr }) => {
-    const text = new TextDecoder();
-    return { code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
-  });
-  return { child, ended };
-}
 
 async function until(what: () => boolean | Promise<boolean>): Promise<void> {
   for (let i = 0; i < 1000; i++) {
@@ -52,7 +37,14 @@ for (const [by, permissions] of [["the kernel", ["-A"]], ["this program", ["-A",
       await using target = await Qemu.launch({ args: [...MACHINE, ...files.bios, "-incoming", forward] });
       await source.execute("migrate-set-parameters", { "max-bandwidth": SLOW });
       const directory = source.path("capture"), here = source.path("here");
-      const { ended } = start(permissions, ["record", "--listen", `unix:${here}`, "--forward", forward, directory]);
+      const { ended } = startProgram(permissions, [
+        "record",
+        "--listen",
+        `unix:${here}`,
+        "--forward",
+        forward,
+        directory,
+      ]);
       await until(() => fs.existsSync(here));
       await source.execute("migrate", { uri: `unix:${here}` });
       await until(async () => await sent(source) > 1 << 20);
@@ -88,7 +80,7 @@ for (const channels of [[], ["--channels", "2"]]) {
       await using source = await Qemu.launch({ args: [...MACHINE, ...files.load] });
       await using target = await Qemu.launch({ args: [...MACHINE, ...files.bios, "-incoming", "defer"] });
       const before = new Map([[source, await settingsOf(source)], [target, await settingsOf(target)]]);
-      const { child, ended } = start(["-A"], [
+      const { child, ended } = startProgram(["-A"], [
         "pair",
         ...["--src", source.qmp, "--dst", target.qmp, "--max-bandwidth", String(SLOW), ...channels],
       ]);
@@ -144,7 +136,14 @@ qemuTest("a save whose terminal goes away is cancelled as with Ctrl-C", async ()
   using files = guestFiles(sweepingRom(), RAM);
   await using vm = await Qemu.launch({ args: [...MACHINE, ...files.load] });
   const before = await settingsOf(vm);
-  const { child, ended } = start(["-A"], ["save", "--qmp", vm.qmp, "--max-bandwidth", String(SLOW), vm.path("out")]);
+  const { child, ended } = startProgram(["-A"], [
+    "save",
+    "--qmp",
+    vm.qmp,
+    "--max-bandwidth",
+    String(SLOW),
+    vm.path("out"),
+  ]);
   await until(async () => await sent(vm) > 1 << 18);
   child.kill("SIGHUP");
   const { code, stderr } = await ended;
@@ -176,7 +175,7 @@ qemuTest("a save during another migration, or of a device that cannot be saved, 
     await using vm = await Qemu.launch({ args: [...MACHINE, ...files.load, ...devices] });
     const before = await settingsOf(vm);
     if (devices.length === 0) await vm.execute("migrate", { uri: "exec:sleep 60" });
-    const { code, stderr } = await start(["-A"], ["save", "--qmp", vm.qmp, vm.path("out")]).ended;
+    const { code, stderr } = await startProgram(["-A"], ["save", "--qmp", vm.qmp, vm.path("out")]).ended;
     const why = devices.length
       ? /^miglab: State blocked by non-migratable device '\S+\/nvme'\n$/
       : /^miglab: There's a migration process in progress\n$/;

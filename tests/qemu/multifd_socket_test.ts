@@ -10,6 +10,7 @@ import { guestFiles } from "./content.ts";
 import { assertSameMemory } from "./here.ts";
 import { launchQemu, type Qemu } from "./qemu.ts";
 import { haltingRom, sweepingRom } from "./rom.ts";
+import { reachable } from "../reachable.ts";
 
 const MIB = 1 << 20;
 const RAM = 64 * MIB;
@@ -36,17 +37,6 @@ async function setQemu(vm: Qemu, { channels, compression = "none", detection }: 
     "multifd-compression": compression,
     ...(detection ? { "zero-page-detection": detection } : {}),
   });
-}
-
-/** Where a workbench that waits can be reached. */
-async function reachable(bench: Workbench): Promise<string> {
-  for (let i = 0; i < 1000; i++) {
-    const [address] = bench.info()["socket-address"] ?? [];
-    if (address?.type === "inet") return `tcp:${address.host}:${address.port}`;
-    if (address?.type === "unix") return `unix:${address.path}`;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error("the workbench does not listen");
 }
 
 const WAYS: readonly (readonly [string, Settings])[] = [

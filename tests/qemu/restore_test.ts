@@ -9,9 +9,9 @@ import { run } from "../repl/capture.ts";
 import { qemuTest } from "./available.ts";
 import { guestFiles } from "./content.ts";
 import { haltingRom } from "./rom.ts";
+import { startProgram } from "../program.ts";
 
 const MIB = 1 << 20;
-const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 
 /** A saved guest of 64 MiB in each format. */
 async function withSaves(test: (saved: { path(name: string): string; bios: readonly string[] }) => Promise<void>) {
@@ -157,20 +157,9 @@ function monitorBetween(qmp: string, path: string, held: string) {
   };
 }
 
-/** The program restores by way of such a monitor. */
+/** The program restores by way of such a monitor; without FFI no descriptors travel, which the monitor between would lose. */
 function restore(monitor: string, file: string) {
-  const child = new Deno.Command(Deno.execPath(), {
-    // without FFI no descriptors travel, which the monitor between would lose
-    args: ["run", "-A", "--deny-ffi", MAIN, "restore", "--qmp", monitor, file],
-    env: { NO_COLOR: "1" },
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const ended = child.output().then(({ code, stdout, stderr }) => {
-    const text = new TextDecoder();
-    return [code, text.decode(stdout), text.decode(stderr)] as const;
-  });
-  return { child, ended };
+  return startProgram(["-A", "--deny-ffi"], ["restore", "--qmp", monitor, file]);
 }
 
 qemuTest(
@@ -190,7 +179,7 @@ qemuTest(
           await new Promise((resolve) => setTimeout(resolve, 200));
         }
         if (keys === 1) between.release();
-        const [code, stdout, stderr] = await ended;
+        const { code, stdout, stderr } = await ended;
         assert.deepEqual([code, stderr], [keys === 1 ? 0 : 130, say]);
         if (keys === 2) continue;
         assert.match(stdout, /\/mapped-ram: loaded in [\d.]+ s, the guest is paused; cont starts it\n$/);
@@ -208,7 +197,7 @@ qemuTest("a QEMU that dies while it loads is one line", () =>
     vm.kill();
     await vm.status;
     between.release();
-    const [code, stdout, stderr] = await ended;
+    const { code, stdout, stderr } = await ended;
     assert.deepEqual([code, stdout], [1, ""]);
     assert.match(stderr, /^miglab: [Ll]ost QEMU at [^\n]*\n$/);
   }));

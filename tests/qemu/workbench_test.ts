@@ -9,6 +9,7 @@ import { guestFiles } from "./content.ts";
 import { assertSameMemory } from "./here.ts";
 import { launchQemu, type Qemu } from "./qemu.ts";
 import { haltingRom, SWEEP, sweepingRom } from "./rom.ts";
+import { reachable } from "../reachable.ts";
 
 const MIB = 1 << 20;
 const RAM = 64 * MIB;
@@ -18,17 +19,6 @@ const DESTINATION = ["-S", "-incoming", "defer"];
 /** Number of the sweep the guest is in. */
 async function sweep(vm: Qemu): Promise<number> {
   return new DataView((await vm.pmemsave(SWEEP.first, 4)).buffer).getUint32(0, true);
-}
-
-/** Where a workbench that waits can be reached. */
-async function reachable(bench: Workbench): Promise<string> {
-  for (let i = 0; i < 1000; i++) {
-    const [address] = bench.info()["socket-address"] ?? [];
-    if (address?.type === "inet") return `tcp:${address.host}:${address.port}`;
-    if (address?.type === "unix") return `unix:${address.path}`;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error("the workbench does not listen");
 }
 
 qemuTest("a workbench opened on QEMU's file saves a guest that runs on in a new QEMU", async () => {
