@@ -37,7 +37,7 @@ import type { Transport } from "./core/transport.ts";
 import { AssembledWorkbench } from "./core/workbench.ts";
 export { DEFAULT_PLUGINS } from "./wiring.ts";
 export { bufferBytes, dropBuffer, setBuffer } from "./transports/buffer.ts";
-import type { Assembly, WorkbenchOptions } from "./core/workbench_options.ts";
+import type { Assembly, SavedPlace, WorkbenchOptions } from "./core/workbench_options.ts";
 import { DEFAULT_PLUGINS } from "./wiring.ts";
 import { bufferTransport } from "./transports/buffer.ts";
 import { execTransport } from "./transports/exec.ts";
@@ -115,9 +115,9 @@ export async function salvageImage(
 }
 
 /** Several channels as one stream. */
-async function joined(path: string, offset: number, channels: readonly string[]): Promise<FoundStream> {
+async function joined(path: string, place: SavedPlace): Promise<FoundStream> {
   const { joinChannels } = await import("./reports/joined_stream.ts");
-  return await joinChannels(path, { offset, channels, tables: combinePlugins(DEFAULT_PLUGINS).tables });
+  return await joinChannels(path, { ...place, tables: combinePlugins(DEFAULT_PLUGINS).tables });
 }
 
 /** What {@link Workbench.open} puts together. */
@@ -126,7 +126,7 @@ export const DEFAULT_ASSEMBLY: Assembly = Object.freeze<Assembly>({
   transports: DEFAULT_TRANSPORTS,
   importPlugin,
   readFile: (path) => readFileSync(path),
-  findStream: (path, offset, channels) => channels?.length ? joined(path, offset, channels) : findStream(path, offset),
+  findStream: (path, place) => place.channels?.length ? joined(path, place) : findStream(path, place),
   async inspect(path) {
     await using image = await openImage(path);
     return inspectText(image, await inspectImage(image));
@@ -291,7 +291,7 @@ export {
   type MigrateOptions,
   type MigrationProgress,
 } from "./core/workbench.ts";
-export type { Assembly, SavedStream, WorkbenchOptions } from "./core/workbench_options.ts";
+export type { Assembly, SavedPlace, SavedStream, WorkbenchOptions } from "./core/workbench_options.ts";
 export type { CapabilityChange, CapabilityName, CapabilityNames } from "./core/capabilities.ts";
 export type { ParameterName, ParameterTypes } from "./core/parameters.ts";
 export type { BitmapAlias, NodeAlias } from "./core/bitmap_mapping.ts";

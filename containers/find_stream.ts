@@ -9,6 +9,13 @@ import type { ByteSource } from "../stream/channel.ts";
 import { fileSource } from "./file_source.ts";
 import { locate } from "./locate.ts";
 
+/** Where in a file to look. */
+export interface FileInside {
+  readonly offset: number;
+  /** Name or id. */
+  readonly snapshot?: string;
+}
+
 /** Where the stream of a file is. */
 export interface FoundStream {
   /** Offset of QEVM in the file, where the stream stands there as it is. */
@@ -23,14 +30,14 @@ export interface FoundStream {
 
 /**
  * Find the stream in a file, by content.
- * @param offset where the stream, or what it is packed in, begins
+ * @param place where the stream, or what it is packed in, begins; the internal snapshot of a qcow2 image
  * @throws {TransportError} when the file cannot be opened
  * @throws {StreamError} when a container is broken
  */
-export async function findStream(path: string, offset: number): Promise<FoundStream> {
+export async function findStream(path: string, { offset, snapshot }: FileInside): Promise<FoundStream> {
   const file = fileSource(path);
   try {
-    const found = await locate(file, { offset });
+    const found = await locate(file, { offset, ...(snapshot !== undefined ? { snapshot } : {}) });
     const close = () => {
       found.close();
       file.close();

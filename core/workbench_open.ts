@@ -30,6 +30,8 @@ export async function openSession(options: WorkbenchOptions, assembly: Assembly)
   const plugins = [...assembly.plugins, ...options.plugins ?? []];
   if (options.qmp !== undefined) return await attach(options, plugins, assembly);
   const registry = combine(plugins, CORE_COMMANDS);
+  const alone = options.guest === undefined && SAVED_OPTIONS.find((name) => options[name] !== undefined);
+  if (alone) throw new CommandError(`Cannot use '${alone}' without 'guest': it says where a saved guest is`);
   const guest = options.guest === undefined
     ? modelGuest(options, assembly)
     : await loadFile(options, assembly, registry.tables);
@@ -82,11 +84,15 @@ function contentReader(read: (path: string) => Uint8Array): (path: string) => Ui
   };
 }
 
+/** Options that mean something only of a saved guest. */
+const SAVED_OPTIONS = ["offset", "channels", "snapshot"] as const satisfies (keyof WorkbenchOptions)[];
+
 /** Options that describe a machine: QEMU has its own. */
 const MACHINE_OPTIONS = [
   "ram",
   "content",
   "guest",
+  ...SAVED_OPTIONS,
   "incoming",
   "stopped",
   "accelerator",
@@ -118,12 +124,12 @@ async function attach(
 
 /** Read a saved guest, whatever capabilities it was saved with. */
 async function loadFile(
-  { guest, offset = 0, channels, report }: WorkbenchOptions,
+  { guest, offset = 0, channels, snapshot, report }: WorkbenchOptions,
   assembly: Assembly,
   tables: Parameters<typeof loadGuest>[0]["tables"],
 ): Promise<Guest> {
   const path = guest!;
-  const found = await assembly.findStream?.(path, offset, channels);
+  const found = await assembly.findStream?.(path, { offset, channels, snapshot });
   let channel: Channel | undefined;
   try {
     channel = found?.source ? sourceChannel(found.source) : await openFile(path, found?.offset ?? offset, assembly);

@@ -20,6 +20,16 @@ export interface SavedStream {
   close(): void;
 }
 
+/** Where in its file, and in which files beside it, a saved guest is. */
+export interface SavedPlace {
+  /** Where the stream, or what it is packed in, begins. */
+  readonly offset: number;
+  /** Files of further channels. */
+  readonly channels?: readonly string[];
+  /** Internal snapshot of a qcow2 image, by name or id. */
+  readonly snapshot?: string;
+}
+
 /** The parts a workbench is put together from. */
 export interface Assembly {
   /** Plugins every workbench put together like this has. */
@@ -33,10 +43,10 @@ export interface Assembly {
   /** Reads a file for `file:PATH@ADDRESS` content. */
   readonly readFile?: (path: string) => Uint8Array;
   /**
-   * Finds the stream in the file of a saved guest, which begins at `offset`; with further channels in files of their own it
-   * gives all of them as one. Absent: the file is the stream.
+   * Finds the stream of a saved guest in its file; with further channels in files of their own it gives all of them as one.
+   * Absent: the file is the stream.
    */
-  readonly findStream?: (path: string, offset: number, channels?: readonly string[]) => Promise<SavedStream>;
+  readonly findStream?: (path: string, place: SavedPlace) => Promise<SavedStream>;
 }
 
 /** How a workbench is opened. */
@@ -51,6 +61,8 @@ export interface WorkbenchOptions {
   readonly offset?: number;
   /** Files of the further channels it was sent over: multifd, postcopy-preempt. */
   readonly channels?: readonly string[];
+  /** Where that file is a qcow2 image: the internal snapshot, by name or id. Default: the one taken last that has VM state. */
+  readonly snapshot?: string;
   /**
    * A running QEMU's monitor socket: PATH, unix:PATH or tcp:HOST:PORT. Then the machine is QEMU's, and nothing that describes
    * one may be given.

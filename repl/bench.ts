@@ -39,6 +39,8 @@ export interface BenchOptions {
   readonly offset?: string;
   /** `--channel`: further channels of its migration. */
   readonly channels?: readonly string[];
+  /** `--snapshot`: internal snapshot of that file, a qcow2 image. */
+  readonly snapshot?: string;
   /** `--qmp`: a running QEMU. */
   readonly qmp?: string;
   /** `-S`. */

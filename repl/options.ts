@@ -69,6 +69,7 @@ export function rootCommand() {
     .option("--guest <file>", "begin with a saved guest instead of the model")
     .option("--offset <bytes>", "where in that file the stream begins", sizeArgument)
     .option(...collected("--channel <file>", "a further channel of that guest's migration"))
+    .option("--snapshot <name>", "internal snapshot of that qcow2 image, by name or id (default the last)")
     .option("--qmp <socket>", "drive a running QEMU by its monitor: PATH, unix:PATH or tcp:HOST:PORT")
     .option("-S, --stopped", "do not start the guest, as QEMU's -S")
     .option("--incoming <uri>", "be a destination: a URI such as unix:/tmp/m.sock, or defer")
@@ -103,6 +104,7 @@ const GUEST_OPTIONS: readonly string[] = [
   "guest",
   "offset",
   "channel",
+  "snapshot",
   "qmp",
   "stopped",
   "incoming",
@@ -152,7 +154,7 @@ export function refuseOthers(root: Root, command: string): void {
  * @throws {UsageError} when two of them contradict each other
  */
 export function benchOptions(options: RootOptions): BenchOptions {
-  const { ram, guest, offset, channel, qmp, stopped, incoming, content, accel, plugin } = options;
+  const { ram, guest, offset, channel, snapshot, qmp, stopped, incoming, content, accel, plugin } = options;
   if (qmp !== undefined) {
     const machine = {
       "--ram": ram,
@@ -172,9 +174,10 @@ export function benchOptions(options: RootOptions): BenchOptions {
     }
   }
   if (guest === undefined) {
-    for (const [flag, given] of Object.entries({ "--offset": offset, "--channel": channel })) {
+    for (const [flag, given] of Object.entries({ "--offset": offset, "--channel": channel, "--snapshot": snapshot })) {
       if (given !== undefined) throw new UsageError(`option '${flag}' needs option '--guest' or a command`);
     }
   }
-  return { ram, guest, offset, channels: channel, qmp, stopped, incoming, content, accel, plugins: plugin };
+  const saved = { guest, offset, channels: channel, snapshot };
+  return { ram, ...saved, qmp, stopped, incoming, content, accel, plugins: plugin };
 }

@@ -12,7 +12,7 @@ export async function openBench(
 ): Promise<Bench> {
   const { parseContent, Workbench } = await import("../mod.ts");
   const modules = await pluginsOf(plugins);
-  const start = await sizeOf(offset) ?? 0;
+  const start = await sizeOf(offset);
   try {
     return await Workbench.open({
       ...options,
@@ -23,7 +23,7 @@ export async function openBench(
       plugins: modules,
     });
   } catch (error) {
-    if (options.guest !== undefined && error instanceof Error) await explain(error, options.guest, start);
+    if (options.guest !== undefined && error instanceof Error) await explain(error, options.guest, start ?? 0);
     throw error;
   }
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { gunzipSync } from "node:zlib";
 import { CommandError, holdPath, Workbench } from "../../mod.ts";
 
 const directory = Deno.makeTempDirSync();
@@ -15,6 +16,18 @@ Deno.test("a saved guest comes back as it was", async () => {
   assert.equal(await copy.hmp("xp/4xg 0x100000"), before);
   assert.equal(await copy.hmp("info status"), "VM status: running\n");
   assert.doesNotMatch(before, /0x0000000000000000 0x0000000000000000/);
+});
+
+Deno.test("a saved guest may be an internal snapshot of a qcow2 image", async () => {
+  const disk = `${directory}/disk.qcow2`;
+  const packed = Deno.readFileSync(new URL("../fixtures/qcow2/savevm-plain.qcow2.gz", import.meta.url));
+  Deno.writeFileSync(disk, gunzipSync(packed));
+  const states: Record<string, string> = { first: "prelaunch", second: "paused", 2: "paused" };
+  for (const [snapshot, state] of Object.entries(states)) {
+    await using bench = await Workbench.open({ guest: disk, snapshot });
+    assert.equal(bench.session.runState, state, snapshot);
+  }
+  await assert.rejects(Workbench.open({ guest: disk, snapshot: "third" }), /expected one named "third"$/);
 });
 
 Deno.test("progress goes to a hundred percent", async () => {
@@ -120,6 +133,14 @@ Deno.test("names are checked by the compiler", async () => {
 Deno.test("options that do not go together are one clear line", async () => {
   await assert.rejects(Workbench.open({ ram: "0" }), RangeError);
   await assert.rejects(Workbench.open({ uuid: "x" }), /failed to parse UUID/);
+  for (const where of [{ offset: 4096 }, { channels: ["ch0.bin"] }, { snapshot: "first" }]) {
+    const [name] = Object.keys(where);
+    await assert.rejects(Workbench.open(where), {
+      name: "CommandError",
+      message: `Cannot use '${name}' without 'guest': it says where a saved guest is`,
+    });
+    await assert.rejects(Workbench.open({ qmp: `${directory}/none`, ...where }), /the machine is QEMU's$/);
+  }
   await assert.rejects(Workbench.open({ globals: { nope: "on" } }), /Property 'migration.nope' not found/);
   await assert.rejects(
     Workbench.open({ guest: `${directory}/absent` }),

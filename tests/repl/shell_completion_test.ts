@@ -66,6 +66,7 @@ Deno.test({
     assert.deepEqual(await inBash(["miglab", "inspect", "--h"]), ["--hash", "--help"]);
     assert.deepEqual(await inBash(["miglab", "inspect", "--acc"]), []);
     assert.deepEqual(await inBash(["miglab", "run", "--acc"]), ["--accel"]);
+    assert.deepEqual(await inBash(["miglab", "--guest", "disk", "--sn"]), ["--snapshot"]);
     assert.deepEqual(await inBash(["miglab", "--guest", "run", "--keep"]), []);
     assert.deepEqual(await inBash(["miglab", "--guest", "x", "run", "--keep"]), ["--keep-going"]);
   },

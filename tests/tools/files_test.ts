@@ -2,7 +2,7 @@
  * Saved guests as people have them: over several channels, behind something else, packed and cut.
  */
 import assert from "node:assert/strict";
-import { gzipSync, zstdCompressSync } from "node:zlib";
+import { gunzipSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { fixturePath, loadFixture } from "../fixtures.ts";
 import { run, TempDir } from "../repl/capture.ts";
 
@@ -45,8 +45,37 @@ Deno.test("--guest refuses a multifd migration of which a channel is missing, an
   assert.match(one.stderr, /^miglab: \S+: Cannot join the channels [^\n]*multifd 0[^\n]* not given[^\n]+--channel\n$/);
 });
 
-Deno.test("--offset and --channel without a guest and without a command are wrong usage", async () => {
-  for (const option of ["--offset", "--channel"]) {
+Deno.test("--guest takes the internal snapshot of a qcow2 image that --snapshot names", async () => {
+  using dir = new TempDir();
+  const disk = dir.file("disk.qcow2");
+  for (const image of ["savevm-plain", "savevm-extended-l2", "savevm-v2-small-clusters"]) {
+    const packed = Deno.readFileSync(new URL(`../fixtures/qcow2/${image}.qcow2.gz`, import.meta.url));
+    Deno.writeFileSync(disk, gunzipSync(packed));
+    const script = dir.file("script.hmp", `info status\nmigrate file:${dir.file("saved")}\n`);
+    const cases: [string[], string, RegExp][] = [
+      [["--snapshot", "first"], "first", /^VM status: paused \(prelaunch\)\n$/],
+      [["--snapshot", "1"], "first", /^VM status: paused \(prelaunch\)\n$/],
+      [["--snapshot", "second"], "second", /^VM status: paused\n$/],
+      [[], "second", /^VM status: paused\n$/],
+    ];
+    for (const [option, name, status] of cases) {
+      const lines = await run("run", script, "--guest", disk, ...option);
+      assert.deepEqual([lines.status, lines.stderr], [0, ""]);
+      assert.match(lines.stdout, status);
+      assert.deepEqual(await hashes(dir.file("saved")), await hashes(disk, "--snapshot", name), `${image} ${name}`);
+    }
+    assert.notDeepEqual(await hashes(disk, "--snapshot", "first"), await hashes(disk, "--snapshot", "second"));
+    const none = await run("--guest", disk, "--snapshot", "third", "-e", "info status");
+    assert.deepEqual([none.status, none.stdout], [1, ""]);
+    assert.match(none.stderr, /^miglab: \S+: [^\n]+: snapshots "first", "second", expected one named "third"\n$/);
+  }
+  const stream = await run("--guest", await fixturePath("pc-file-stopped"), "--snapshot", "x", "-e", "info status");
+  assert.deepEqual([stream.status, stream.stdout], [1, ""]);
+  assert.match(stream.stderr, /^miglab: \S+: Cannot open snapshot x [^\n]+expected a qcow2 image\n$/);
+});
+
+Deno.test("options that say where a saved guest is are wrong usage without one and without a command", async () => {
+  for (const option of ["--offset", "--channel", "--snapshot"]) {
     const { status, stderr } = await run(option, "4096", "-e", "info status");
     assert.deepEqual([status, stderr], [2, `miglab: option '${option}' needs option '--guest' or a command\n`]);
   }
