@@ -27,11 +27,6 @@ export function startProgram(name: string, args: readonly string[], searchPath?:
   }
 }
 
-/** Whether nobody needs to be asked before a program is started. */
-export function mayRun(name: string): boolean {
-  return Deno.permissions.querySync({ name: "run", command: name }).state === "granted";
-}
-
 /** End a program that may have ended, and wait until it has. */
 export async function endProgram(program: Program, signal: "SIGTERM" | "SIGKILL" = "SIGTERM"): Promise<void> {
   try {

@@ -1,19 +1,19 @@
 /**
  * Compressed streams as byte sources.
  *
- *     gzip                   node:zlib, several members one after another
- *     zstd                   the system's own program, or node:zlib a frame at a time where it is missing or not to be run
+ *     gzip, zstd             node:zlib, several members or frames one after another
  *     bzip2, xz, lzop        the system's own program, PROGRAM -dc, as libvirt does it
  *
  * What comes out before a cut or a fault is given first; {@link UnpackedSource.problem} says then why it ended.
  * @module
  */
-import { Buffer } from "node:buffer";
-import { createGunzip, zstdDecompressSync } from "node:zlib";
+import { createGunzip } from "node:zlib";
 import type { ByteSource } from "../stream/channel.ts";
 import { TransportError } from "../stream/errors.ts";
+import { ZlibStream } from "../stream/zlib_stream.ts";
+import { Breath } from "./breath.ts";
 import type { Compression } from "./magic.ts";
-import { endProgram, mayRun, type Program, startProgram, textOf } from "./program.ts";
+import { endProgram, type Program, startProgram, textOf } from "./program.ts";
 import { ZstdFrames } from "./zstd_frames.ts";
 
 const CHUNK = 1 << 18;
@@ -23,9 +23,6 @@ const SAID_LIMIT = 500;
 const GZIP_STEP = 1 << 16;
 /** What the programs say of a file that was cut. */
 const CUT = /unexpected end|premature end|truncated|ends? unexpectedly|unexpected eof|file ends/i;
-/** Bytes of a zstd frame that are held, packed and unpacked, where the program is not there. */
-const FRAME_LIMIT = 1 << 28;
-const UNPACKED_LIMIT = 1 << 30;
 
 /** What a compressed source holds. Its offsets count unpacked bytes, from 0. */
 export interface UnpackedSource extends ByteSource {
@@ -48,6 +45,9 @@ function sentence(compression: Compression, said: string): string {
   return CUT.test(text) ? `the file was cut: its ${compression} data ends early (${text})` : `${compression}: ${text}`;
 }
 
+/** What takes a program. */
+type Programmed = Exclude<Compression, "gzip" | "zstd">;
+
 type Pieces = AsyncGenerator<Uint8Array, string | undefined>;
 
 /**
@@ -65,7 +65,7 @@ export function unpack(
   const pieces: Pieces = compression === "gzip"
     ? gunzip(packed)
     : compression === "zstd"
-    ? unzstd(packed, searchPath)
+    ? unzstd(packed)
     : program(packed, compression, searchPath);
   let piece: Uint8Array = new Uint8Array();
   let problem: string | undefined;
@@ -139,47 +139,51 @@ async function* gunzip(packed: AsyncGenerator<Uint8Array>): Pieces {
 }
 
 /**
- * By the program where it is installed. Without it whole frames are held in memory: `createZstdDecompress` of Deno 2.9 ends the
- * process when data is damaged, the synchronous call can be caught.
+ * A step at a time, no more than {@link CHUNK} ahead of who reads: a few bytes of zstd may stand for gigabytes. The window of
+ * a frame comes on top, at most 128 MiB as for the program of that name.
  */
-async function* unzstd(packed: AsyncGenerator<Uint8Array>, searchPath: string | undefined): Pieces {
-  if (mayRun("zstd")) {
-    try {
-      return yield* program(packed, "zstd", searchPath);
-    } catch (error) {
-      if (!(error instanceof NotInstalledError)) throw error;
-    }
-  }
+async function* unzstd(packed: AsyncGenerator<Uint8Array>): Pieces {
   const frames = new ZstdFrames();
-  let parts: Uint8Array[] = [];
-  let held = 0;
-  for await (let chunk of packed) {
-    while (chunk.length > 0) {
-      const { used, ended, data } = frames.take(chunk);
-      if (data) parts.push(chunk.subarray(0, used));
-      held += data ? used : 0;
-      chunk = chunk.subarray(used);
-      if (held > FRAME_LIMIT) {
-        throw new TransportError(
-          "Cannot unpack: a frame of more than 256 MiB takes the program zstd, and leave to run it",
-        );
+  const stream = ZlibStream.unzstd();
+  const breath = new Breath(0, {});
+  try {
+    for await (const chunk of packed) {
+      const end = framed(frames, chunk);
+      for (let at = 0, full = true; full || at < end;) {
+        const output = new Uint8Array(CHUNK);
+        const step = stream.step(chunk.subarray(at, end), output);
+        if (step.made > 0) yield output.subarray(0, step.made);
+        if (step.error || (step.used === 0 && step.made === 0 && at < end)) return zstdFault(step.error?.message);
+        at += step.used;
+        full = step.made === CHUNK;
+        await breath.taken(step.made);
       }
-      if (!ended || parts.length === 0) continue;
-      try {
-        yield zstdDecompressSync(Buffer.concat(parts), { maxOutputLength: UNPACKED_LIMIT });
-      } catch (error) {
-        return (error as Error).message.split("\n")[0];
-      }
-      parts = [];
-      held = 0;
+      if (end < chunk.length) return "what follows its last frame is no zstd";
     }
+  } finally {
+    stream.close();
   }
   return frames.inside ? "unexpected end of file" : undefined;
 }
 
+/** Bytes of a chunk up to where it is no zstd any more. */
+function framed(frames: ZstdFrames, chunk: Uint8Array): number {
+  for (let at = 0; at < chunk.length;) {
+    const { used, data } = frames.take(chunk.subarray(at));
+    if (!data) return at;
+    at += used;
+  }
+  return chunk.length;
+}
+
+function zstdFault(message = "Data corruption detected"): string {
+  const text = message.replace(/^Zstd decompress error: /, "");
+  return /too much memory/.test(text) ? "a window of more than 128 MiB, which zstd -dc --long=31 unpacks" : text;
+}
+
 async function* program(
   packed: AsyncGenerator<Uint8Array>,
-  name: Exclude<Compression, "gzip">,
+  name: Programmed,
   searchPath: string | undefined,
 ): Pieces {
   const child = start(name, searchPath);
@@ -210,20 +214,17 @@ async function* program(
   }
 }
 
-function start(name: Exclude<Compression, "gzip">, searchPath: string | undefined): Program {
+function start(name: Programmed, searchPath: string | undefined): Program {
   try {
     return startProgram(name, name === "lzop" ? ["-dc", "--ignore-warn"] : ["-dc"], searchPath);
   } catch (error) {
     const { cause, message } = error as TransportError;
-    if (cause instanceof Deno.errors.NotFound) throw new NotInstalledError(name);
-    throw new TransportError(message.replace(/^Cannot run /, "Cannot unpack with "));
-  }
-}
-
-/** A program is needed and not there. */
-class NotInstalledError extends TransportError {
-  constructor(name: string) {
+    if (!(cause instanceof Deno.errors.NotFound)) {
+      throw new TransportError(message.replace(/^Cannot run /, "Cannot unpack with "));
+    }
     const packageName = name === "xz" ? "xz-utils" : name;
-    super(`Cannot unpack: the program ${name} is not installed (apt-get install ${packageName})`);
+    throw new TransportError(
+      `Cannot unpack: the program ${name} is not installed (apt-get install ${packageName})`,
+    );
   }
 }

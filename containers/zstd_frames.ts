@@ -1,5 +1,6 @@
 /**
- * Where zstd frames end. `node:zlib` stops silently behind the first frame and at a cut, so somebody has to look.
+ * Where zstd frames end. A decoder stops silently at a cut, and takes what follows the last frame for another that is damaged, so
+ * somebody has to look.
  *
  *     frame     = le32 fd2fb528, descriptor, [window], [dictionary id], [content size], { block }, [le32 checksum]
  *     block     = le24 last | type << 1 | size << 3, size bytes; 1 byte for type 1 (RLE)
@@ -23,7 +24,6 @@ export class ZstdFrames {
     return !(this.#step === "magic" && this.#have === 0) && this.#step !== "foreign";
   }
   #step: Step = "magic";
-  #skippable = false;
   /** Little-endian number being collected, and how many bytes of it are there. */
   #value = 0;
   #have = 0;
@@ -33,8 +33,8 @@ export class ZstdFrames {
 
   /**
    * Take bytes up to the end of a frame.
-   * @returns `used`: bytes taken, all of them where no frame ended; `ended`: a frame ended behind them; `data`: they belong to a
-   * frame that is decompressed (false: skippable, or bytes behind the last frame)
+   * @returns `used`: bytes taken, all of them where no frame ended; `ended`: a frame ended behind them; `data`: they are of a frame,
+   * skippable ones among them (false: bytes behind the last)
    */
   take(piece: Uint8Array): { used: number; ended: boolean; data: boolean } {
     let at = 0;
@@ -58,14 +58,12 @@ export class ZstdFrames {
           if (this.#left === 0 && this.#stepsOver() && this.#next()) return this.#end(at);
       }
     }
-    return { used: at, ended: false, data: !this.#skippable };
+    return { used: at, ended: false, data: true };
   }
 
   #end(used: number): { used: number; ended: boolean; data: boolean } {
-    const data = !this.#skippable;
-    this.#skippable = false;
     this.#to("magic");
-    return { used, ended: true, data };
+    return { used, ended: true, data: true };
   }
 
   #stepsOver(): boolean {
@@ -85,13 +83,7 @@ export class ZstdFrames {
     switch (this.#step) {
       case "magic":
         if (value === MAGIC) this.#to("descriptor");
-        else if (value >= 0x184d2a50 && value <= 0x184d2a5f) {
-          this.#skippable = true;
-          this.#to("skip size");
-        } else {
-          this.#skippable = true;
-          this.#to("foreign");
-        }
+        else this.#to(value >= 0x184d2a50 && value <= 0x184d2a5f ? "skip size" : "foreign");
         return false;
       case "descriptor": {
         const single = value >> 5 & 1;

@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { gzipSync, zstdCompressSync } from "node:zlib";
+import { constants, gzipSync, zstdCompressSync } from "node:zlib";
 import type { Compression } from "../../containers/magic.ts";
 import { unpack } from "../../containers/unpack.ts";
 import { bufferSource } from "../../stream/channel.ts";
@@ -85,17 +85,65 @@ Deno.test("unpack() names the program that is missing", async () => {
   });
 });
 
-Deno.test("unpack() reads zstd without the program, frame by frame", async () => {
-  const frames = [plain.subarray(0, 1 << 20), plain.subarray(1 << 20)].map((part) => zstdCompressSync(part));
-  const unzstd = (bytes: Uint8Array) => all(bytes, "zstd", true, "");
-  const whole = await unzstd(Buffer.concat(frames));
-  assert(whole.bytes.equals(plain));
-  assert.equal(whole.problem, undefined);
-  const cut = await unzstd(Buffer.concat([frames[0], frames[1].subarray(0, 1000)]));
-  assert(cut.bytes.equals(plain.subarray(0, 1 << 20)));
-  assert.equal(cut.problem, "the file was cut: its zstd data ends early (unexpected end of file)");
-  frames[0].fill(0xff, frames[0].length >> 1, (frames[0].length >> 1) + 9000);
-  assert.match((await unzstd(frames[0])).problem!, /^(zstd: |the file was cut: its zstd data )[^\n]+$/);
+/** A zstd frame of a header of six bytes and blocks of four, each of which stands for 128 KiB of "A". */
+function zstdOfRuns(blocks: number): Uint8Array {
+  const frame = new Uint8Array(6 + 4 * blocks);
+  frame.set([0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x38]);
+  for (let i = 0; i < blocks; i++) {
+    frame.set([i === blocks - 1 ? 3 : 2, 0x00, 0x10, 0x41], 6 + 4 * i);
+  }
+  return frame;
+}
+
+Deno.test({
+  name: "unpack() reads zstd where there is no program of that name and no leave to run one",
+  permissions: { env: ["PATH"] },
+  async fn() {
+    const path = Deno.env.get("PATH")!;
+    Deno.env.set("PATH", "");
+    try {
+      const skippable = Buffer.from("502a4d1803000000aabbcc", "hex");
+      const params = { [constants.ZSTD_c_checksumFlag]: 1 };
+      const frames = [plain.subarray(0, 1 << 20), plain.subarray(1 << 20)].map((part) =>
+        zstdCompressSync(part, { params })
+      );
+      const whole = await all(Buffer.concat([skippable, frames[0], skippable, frames[1], skippable]), "zstd");
+      assert(whole.bytes.equals(plain));
+      assert.equal(whole.problem, undefined);
+      const wrong = Buffer.from(frames[1]);
+      wrong[wrong.length - 1] ^= 1;
+      const { problem } = await all(Buffer.concat([frames[0], wrong]), "zstd");
+      assert.equal(problem, "zstd: Restored data doesn't match checksum");
+    } finally {
+      Deno.env.set("PATH", path);
+    }
+  },
+});
+
+Deno.test("unpack() says that zstd is followed by something else, and that it takes more memory than is given", async () => {
+  const followed = await all(Buffer.concat([zstdCompressSync(plain), Buffer.alloc(5000)]), "zstd");
+  assert(followed.bytes.equals(plain));
+  assert.equal(followed.problem, "zstd: what follows its last frame is no zstd");
+  const wide = zstdOfRuns(4);
+  wide[5] = 0xa8; // a window of 2 GiB
+  const { bytes, problem } = await all(wide, "zstd");
+  assert.equal(bytes.length, 0);
+  assert.equal(problem, "zstd: a window of more than 128 MiB, which zstd -dc --long=31 unpacks");
+});
+
+Deno.test("unpack() of zstd is no further ahead than its reader, however much a few bytes stand for", async () => {
+  const blocks = 1 << 14; // 64 KiB of zstd, 2 GiB of data
+  const source = unpack(bufferSource(zstdOfRuns(blocks), { sequential: true }), "zstd");
+  const view = new Uint8Array(1 << 20);
+  const before = Deno.memoryUsage();
+  let most = 0, total = 0;
+  for (let got; (got = await source.read(view)) > 0; total += got) {
+    assert(view[0] === 0x41 && view[got - 1] === 0x41);
+    const { rss } = Deno.memoryUsage();
+    most = Math.max(most, rss - before.rss);
+  }
+  assert.deepEqual([total, source.problem()], [blocks * 0x20000, undefined]);
+  assert(most < 200 << 20, `${most >> 20} MiB`);
 });
 
 for (const compression of ["gzip", "zstd"] as const) {
