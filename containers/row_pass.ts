@@ -10,7 +10,8 @@
 import { endsInRow, endsInZeroRow, ZERO_RECORD, zeroRow } from "../stream/page_row.ts";
 import type { StreamReader } from "../stream/reader.ts";
 import type { RamPagesRecord } from "../stream/records.ts";
-import { HEAD, RecordHeads } from "../threads/record_heads.ts";
+import { HEAD } from "../threads/record_head.ts";
+import { RecordHeads } from "../threads/record_heads.ts";
 import type { PageIndex } from "./page_index.ts";
 
 /** Bytes of a file from which on rows of data are passed over by themselves. */
@@ -29,7 +30,7 @@ export interface PassedRow {
 }
 
 /** Over the reader of a decoder, between two of its records. */
-export class RowPass {
+export class RowPass implements Disposable {
   readonly #reader: StreamReader;
   readonly #heads: RecordHeads | undefined;
 
@@ -54,6 +55,11 @@ export class RowPass {
     return this.#heads && endsInRow(record) ? this.#data(this.#heads, record, pages, onBytes) : undefined;
   }
 
+  /** Give everything back but the reader. */
+  [Symbol.dispose](): void {
+    this.#heads?.[Symbol.dispose]();
+  }
+
   async #data(
     heads: RecordHeads,
     { count, pageOffset, pageSize }: RamPagesRecord,
@@ -64,7 +70,7 @@ export class RowPass {
     let page = begin;
     let position = this.#reader.offset;
     for (;;) {
-      const good = await heads.count(page * pageSize, pages.pages - page, pageSize, position);
+      const good = heads.count(page * pageSize, pages.pages - page, pageSize, position);
       if (good === 0) break;
       pages.placeRow(page, good, position + HEAD, HEAD + pageSize);
       page += good;

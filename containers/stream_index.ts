@@ -106,6 +106,7 @@ class Pass {
   }
 
   async run(): Promise<void> {
+    using _rows = this.#rows;
     const { reader } = this.#decoder;
     const { onProgress } = this.#options;
     let told = reader.offset;

@@ -29,7 +29,7 @@ import { Lane, TouchAhead, WORTHWHILE } from "./lane.ts";
 import { unsupported } from "./load_faults.ts";
 import { type MappedArea, readMappedPages } from "./mapped_load.ts";
 import { MultifdReceiver } from "./multifd_receiver.ts";
-import { HEAD } from "../threads/record_heads.ts";
+import { HEAD } from "../threads/record_head.ts";
 import { ScatterRead } from "./scatter_read.ts";
 
 /** What a load's RAM needs of the load. */

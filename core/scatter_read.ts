@@ -8,7 +8,7 @@ import { scanBlock } from "../guest/zero.ts";
 import type { Lane } from "./lane.ts";
 import { adviseLargePages } from "./large_pages.ts";
 import { addressOf } from "../threads/machine_address.ts";
-import { HEAD } from "../threads/record_heads.ts";
+import { HEAD } from "../threads/record_head.ts";
 import { RecordRow } from "../threads/record_row.ts";
 import { type RowJob, rowState, settleRow, takePieces } from "../threads/row_team.ts";
 

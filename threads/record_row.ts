@@ -12,7 +12,7 @@
  */
 import fs from "node:fs";
 import { addressOf } from "./machine_address.ts";
-import { HEAD, isHead, RecordHeads } from "./record_heads.ts";
+import { HEAD, isHead, reachOfRow } from "./record_head.ts";
 
 /** Records of one call; the kernel takes 1024 pieces. */
 export const RECORDS = 512;
@@ -22,7 +22,6 @@ type Preadv = (fd: number, pieces: Uint32Array<ArrayBuffer>, count: number, posi
 /** One file read this way, by one thread. */
 export class RecordRow {
   readonly #fd: number;
-  readonly #look: RecordHeads;
   readonly #preadv: Preadv;
   readonly #heads = new Uint8Array(RECORDS * HEAD);
   readonly #view = new DataView(this.#heads.buffer);
@@ -30,21 +29,23 @@ export class RecordRow {
   /** struct iovec: pointer and length, each as two halves. */
   readonly #pieces = new Uint32Array(RECORDS * 2 * 4);
 
-  private constructor(fd: number, look: RecordHeads, preadv: Preadv) {
+  private constructor(fd: number, preadv: Preadv) {
     this.#fd = fd;
-    this.#look = look;
     this.#preadv = preadv;
     this.#headsAt = addressOf(this.#heads);
   }
 
   /** Over an open file, which stays open; undefined where FFI may not be used. */
   static over(fd: number): RecordRow | undefined {
-    const look = RecordHeads.over(fd);
-    if (!look) return undefined;
-    const { symbols } = Deno.dlopen("libc.so.6", {
-      preadv: { parameters: ["i32", "buffer", "i32", "i64"], result: "isize" },
-    });
-    return new RecordRow(fd, look, symbols.preadv as Preadv);
+    try {
+      if (Deno.permissions.querySync({ name: "ffi" }).state !== "granted") return undefined;
+      const { symbols } = Deno.dlopen("libc.so.6", {
+        preadv: { parameters: ["i32", "buffer", "i32", "i64"], result: "isize" },
+      });
+      return new RecordRow(fd, symbols.preadv as Preadv);
+    } catch {
+      return undefined;
+    }
   }
 
   /** Open a file, or undefined where FFI or the file may not be used. To be closed. */
@@ -60,9 +61,9 @@ export class RecordRow {
     return row;
   }
 
-  /** As {@link RecordHeads.reach}. */
+  /** As {@link reachOfRow}. */
   reach(offset: number, pages: number, pageSize: number, position: number): number {
-    return this.#look.reach(offset, pages, pageSize, position);
+    return reachOfRow(this.#fd, offset, pages, pageSize, position);
   }
 
   /**

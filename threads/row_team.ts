@@ -7,7 +7,7 @@
  * Both stop at the first piece that is not what was guessed; what was read behind it is wiped, as memory was zero before.
  * @module
  */
-import { HEAD } from "./record_heads.ts";
+import { HEAD } from "./record_head.ts";
 import type { RecordRow } from "./record_row.ts";
 
 /** Pages of a piece: with 4 KiB pages a large page of the host. */
