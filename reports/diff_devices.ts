@@ -112,7 +112,7 @@ function diffDevice(a: ImageDevice, b: ImageDevice, ignore: Ignore): DeviceDiffe
     if (ignore({ device: name, field: path, type: leaf.type })) continue;
     if (!other) layout.push({ path, in: "a" });
     else if (!sameBytes || !sameVersion) {
-      const difference = diffLeaf(path, leaf, other);
+      const difference = diffLeaf(name, path, leaf, other, ignore);
       if (difference) fields.push(difference);
     }
   }
@@ -142,10 +142,13 @@ function leaves(nodes: Parameters<typeof vmLeaves>[0]): Map<string, VmLeaf> {
   return map;
 }
 
-function diffLeaf(path: string, a: VmLeaf, b: VmLeaf): FieldDifference | undefined {
+function diffLeaf(device: string, path: string, a: VmLeaf, b: VmLeaf, ignore: Ignore): FieldDifference | undefined {
   if (a.value instanceof Uint8Array && b.value instanceof Uint8Array) {
     if (Buffer.compare(a.value, b.value) === 0) return undefined;
-    return { path, ...shortened(a.value, b.value, firstDifference(a.value, b.value)) };
+    const counts = (at: number, bits: number) => !ignore({ device, field: path, byte: [at, bits] });
+    const at = firstDifference(a.value, b.value, counts);
+    if (at === a.value.length && at === b.value.length) return undefined;
+    return { path, ...shortened(a.value, b.value, at) };
   }
   return a.value === b.value ? undefined : { path, a: plain(a), b: plain(b) };
 }
@@ -154,9 +157,10 @@ function plain(leaf: VmLeaf): PlainValue {
   return plainFields([{ ...leaf, name: "value" }]).value;
 }
 
-function firstDifference(a: Uint8Array, b: Uint8Array): number {
+/** @param counts asked whether a byte that differs does count; default: all do */
+function firstDifference(a: Uint8Array, b: Uint8Array, counts = (_at: number, _bits: number) => true): number {
   const n = Math.min(a.length, b.length);
-  for (let at = 0; at < n; at++) if (a[at] !== b[at]) return at;
+  for (let at = 0; at < n; at++) if (a[at] !== b[at] && counts(at, a[at] ^ b[at])) return at;
   return n;
 }
 

@@ -6,17 +6,12 @@
  *     :env.tsc*             that field of every device
  *     ram:pc.ram            a RAM block
  *     machine               a line of the configuration
- *     timers                a word for everything that goes on ticking: fields of type timer, clocks and time stamps
+ *     timers                a word for everything that goes on ticking: timers, clocks and time stamps; see clock_fields.ts
  *
  * `*` stands for any characters, `?` for one.
  * @module
  */
-
-/** Sections that are about time alone. */
-const CLOCK_SECTIONS = /^(timer|kvmclock|cpu_common\/clock)$/;
-/** Fields that tell the time or count it. */
-const CLOCK_FIELDS =
-  /(^|[._[])(tsc|tsc_offset|\w*clock\w*|\w*_time|\w*timer\w*|\w*expire\w*|ticks\w*|next_\w*time)(\]|\[|\.|$)/i;
+import { clockBits, isClock } from "./clock_fields.ts";
 
 /** What a pattern is held against. */
 export interface PatternSubject {
@@ -26,6 +21,8 @@ export interface PatternSubject {
   readonly field?: string;
   /** The description's type of the field. */
   readonly type?: string;
+  /** A byte of a field of bytes that differs: its index, and the bits that do. */
+  readonly byte?: readonly [at: number, bits: number];
 }
 
 /** Decides for one subject. */
@@ -39,8 +36,11 @@ export function ignorePatterns(patterns: readonly string[]): Ignore {
 
 function rule(pattern: string): Ignore {
   if (pattern === "timers") {
-    return ({ device, field, type }) =>
-      type === "timer" || CLOCK_SECTIONS.test(device) || CLOCK_FIELDS.test(field ?? "");
+    return ({ device, field, type, byte }) => {
+      if (field === undefined || device === "ram") return false;
+      if (isClock(device, field, type)) return true;
+      return byte !== undefined && (byte[1] & ~clockBits(device, field, byte[0])) === 0;
+    };
   }
   const colon = separator(pattern);
   const device = glob(colon < 0 ? pattern : pattern.slice(0, colon) || "*");

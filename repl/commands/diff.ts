@@ -47,7 +47,7 @@ memory where it has the size of one RAM block of the other, or of all its memory
 files for memory.
 
 --ignore PATTERN leaves out, with * and ? as in file names:
-  timers                 clocks, time stamps, timers
+  timers                 clocks, time stamps, timers; of the CMOS its clock alone
   e1000                  a device; 0000:00:03.0/e1000 for one of several
   cpu:env.xmm_regs*      a field of a device; :env.tsc* of any
   ram:0000:00:02.0/*     RAM blocks

@@ -128,6 +128,69 @@ Deno.test("diffImages() of two moments of one guest is empty but for the clock, 
   assert((await diff(bytes, later, ["timers"])).equal);
 });
 
+Deno.test("ignorePatterns(): timers are clocks, and not settings that are called after them", () => {
+  const clocks: [device: string, field: string][] = [
+    ["timer", "cpu_ticks_offset"],
+    ["timer", "(bytes)"],
+    ["mc146818rtc", "base_rtc"],
+    ["mc146818rtc", "last_update"],
+    ["mc146818rtc", "offset"],
+    ["0000:00:03.0/xhci", "xhci.mfindex_start"],
+    ["0000:00:1d.7/ehci", "ehci.last_run_ns"],
+    ["0000:00:0b.0/uhci", "frnum"],
+    ["i8254", "channels[2].count_load_time"],
+    ["i8254", "channels[0].next_transition_time"],
+    ["0000:00:1f.0/ICH9LPC", "pm.acpi_regs.tmr.overflow_time"],
+    ["hpet", "timer[1].cmp"],
+    ["hpet", "hpet/offset.hpet_offset"],
+    ["0000:00:0d.0/rtl8139", "TCTR"],
+    ["0000:00:04.0/pcnet", "timer"],
+    ["cpu", "cpu/msr_tscdeadline.env.tsc_deadline"],
+  ];
+  const others: [device: string, field: string][] = [
+    ["timer", "unused"],
+    ["kvmclock", "kvmclock/clock_is_reliable.clock_is_reliable"],
+    ["cpu", "env.wall_clock_msr"],
+    ["cpu", "env.tsc_offset"],
+    ["cpu", "cpu/tsc_khz.env.tsc_khz"],
+    ["cpu", "cpu/msr_hyperv_stimer.env.msr_hv_stimer_config[0]"],
+    ["hpet", "num_timers_save"],
+    ["hpet", "timer[1].config"],
+    ["iommu", "cmp"],
+    ["i6300esb_wdt", "timer1_preload"],
+    ["fdc", "timer0"],
+    ["0000:00:0d.0/rtl8139", "TimerInt"],
+    ["mc146818rtc", "cmos_data"],
+    ["mc146818rtc", "period"],
+  ];
+  const ignored = ignorePatterns(["timers"]);
+  for (const [device, field] of clocks) assert(ignored({ device, field }), `${device} ${field}`);
+  for (const [device, field] of others) assert(!ignored({ device, field }), `${device} ${field}`);
+});
+
+Deno.test("diffImages() tells the clock of the CMOS from what else is in it", async () => {
+  const bytes = await loadFixture("q35-file-2cpu");
+  await using image = await openImage(bytes);
+  const rtc = image.devices.find(({ name }) => name === "mc146818rtc")!;
+  assert.match(String(rtc.fields.cmos_data), /^[0-9a-f]{256}$/);
+  const body = rtc.body();
+  const changed = (...registers: [register: number, bits: number][]) => {
+    return edited(
+      bytes,
+      ...registers.map(([register, bits]) => [rtc.offset + register, [body[register] ^ bits]] as const),
+    );
+  };
+  const clock: [number, number][] = [0, 2, 4, 6, 7, 8, 9, 0x32].map((register) => [register, 0xff]);
+  const later = changed(...clock, [0x0a, 0x80]);
+  assert.equal((await diff(bytes, later)).equal, false);
+  assert((await diff(bytes, later, ["timers"])).equal);
+  for (const [register, bits] of [[1, 1], [5, 8], [0x0a, 1], [0x0b, 4], [0x0f, 1], [0x33, 1], [0x7f, 0x80]]) {
+    const { devices } = await diff(bytes, changed(...clock, [register, bits]), ["timers"]);
+    const [{ path, at }] = devices[0].fields!;
+    assert.deepEqual([devices.length, devices[0].name, path, at], [1, "mc146818rtc", "cmos_data", register]);
+  }
+});
+
 Deno.test("diffImages() leaves RAM alone when told to", async () => {
   const bytes = await loadFixture("q35-mapped");
   await using image = await openImage(bytes);
@@ -165,6 +228,8 @@ Deno.test("ignorePatterns() matches devices, fields, blocks and lines as documen
     ["timers", "kvmclock", "clock", true],
     ["timers", "cpu", "env.tsc", true],
     ["timers", "cpu", "env.eip", false],
+    ["timers", "kvmclock", undefined, false],
+    ["timers", "ram", "timer", false],
   ];
   for (const [pattern, device, field, matches] of cases) {
     assert.equal(ignorePatterns([pattern])({ device, field }), matches, `${pattern} on ${device} ${field}`);
