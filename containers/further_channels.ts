@@ -4,37 +4,24 @@
  *     multifd            init, packets; what stands between two SYNC packets belongs between two marks of the main channel
  *     postcopy-preempt   bare RAM records, of pages that came on no other channel
  *
- * Pages are told by their place in one long row of bytes: the main channel from 0, channel k from (k + 1) * 16 TiB, pages
- * that had to be unpacked behind them in a temporary file. Files may be given in any order, the numbers in them count.
+ * Pages are told by their place in one long row of bytes (channel_row.ts). Files may be given in any order, the numbers in
+ * them count.
  * Source: QEMU migration/multifd.c multifd_recv_thread, multifd_recv_sync_main.
  * @module
  */
-import { Buffer } from "node:buffer";
-import * as fs from "node:fs";
-import { join } from "node:path";
 import { bufferSource, type ByteSource } from "../stream/channel.ts";
 import { MULTIFD_MAGIC, QEMU_VM_FILE_MAGIC } from "../stream/constants.ts";
-import { hex, StreamError, TruncatedStreamError, UnsupportedError } from "../stream/errors.ts";
-import {
-  decodeMultifdInit,
-  MULTIFD_CHANNEL_LIMIT,
-  MULTIFD_HEADER_BYTES,
-  MULTIFD_INIT_BYTES,
-  MULTIFD_PACKET_SIZE,
-  MultifdPacket,
-} from "../stream/multifd.ts";
+import { StreamError, TruncatedStreamError } from "../stream/errors.ts";
+import { decodeMultifdInit, MULTIFD_CHANNEL_LIMIT, MULTIFD_INIT_BYTES, type MultifdPacket } from "../stream/multifd.ts";
+import { MultifdPackets } from "../stream/multifd_channel.ts";
 import type { MultifdDecoder } from "../stream/multifd_codec.ts";
 import { RamDecoder } from "../stream/ram.ts";
 import { StreamReader } from "../stream/reader.ts";
 import type { RamBlockEntry, RamPagesRecord } from "../stream/records.ts";
 import type { Tables } from "../stream/tables.ts";
+import { ChannelRow } from "./channel_row.ts";
 import { fileSource } from "./file_source.ts";
-
-/** Where the bytes of channel k begin in the common row. */
-const REGION = 2 ** 44;
-/** Bytes of device state (vfio) in one packet; QEMU has no limit. */
-const DEVICE_STATE_LIMIT = 1 << 30;
-const DEVICE_STATE_BYTES = 276;
+import { renamed } from "./sources.ts";
 
 /** How the doubt ends that tells of channels that are missing. */
 export const NOT_GIVEN = "are on channels that were not given";
@@ -77,7 +64,7 @@ interface MultifdFile {
   readonly name: string;
   readonly reader: StreamReader;
   readonly base: number;
-  packet?: MultifdPacket;
+  reading?: MultifdPackets;
   decoder?: MultifdDecoder;
   packets: number;
   syncs: number;
@@ -97,20 +84,16 @@ const FIRST_MESSAGE = "Cannot read first message of a channel";
 /** All further channels of one image. */
 export class FurtherChannels {
   readonly #inputs: { readonly source: ByteSource; readonly close: () => void }[] = [];
-  readonly #sources: ByteSource[] = [];
-  readonly #tables: Partial<Tables>;
+  readonly #row: ChannelRow;
   readonly #multifd: MultifdFile[] = [];
   #preempt?: PreemptFile;
   #listed!: ListedBlocks;
   readonly #index = new Map<string, number>();
-  #scratch?: number;
-  #scratchEnd = 0;
-  #unpacked?: Uint8Array<ArrayBuffer>;
   #highest = -1;
 
   /** Open. @throws {TransportError} when a file cannot be opened */
   constructor(inputs: readonly ChannelInput[], tables: Partial<Tables>) {
-    this.#tables = tables;
+    this.#row = new ChannelRow(tables);
     if (inputs.length > MULTIFD_CHANNEL_LIMIT) {
       throw new RangeError(`Cannot open ${inputs.length} channels: expected at most ${MULTIFD_CHANNEL_LIMIT}`);
     }
@@ -152,10 +135,9 @@ export class FurtherChannels {
   async identify(): Promise<void> {
     const count = this.#inputs.length;
     let uuid: Uint8Array | undefined;
-    for (const [i, { source }] of this.#inputs.entries()) {
+    for (const { source } of this.#inputs) {
       const reader = new StreamReader(source);
-      const base = (i + 1) * REGION;
-      this.#sources[i] = source;
+      const base = this.#row.add(source);
       if (count === 1 && !(await reader.ensure(1))) {
         this.#preempt = {
           name: "preempt",
@@ -203,7 +185,8 @@ export class FurtherChannels {
   async sync(places: PagePlaces): Promise<void> {
     for (const channel of this.#multifd) {
       const { reader } = channel;
-      while (await this.#next(channel, places)) if (channel.packet!.sync) break;
+      const { syncs } = channel;
+      while (channel.syncs === syncs && await this.#next(channel, places) !== undefined);
       if (!channel.ended) continue;
       throw new TruncatedStreamError("Cannot find SYNC packet", {
         channel: channel.name,
@@ -223,7 +206,7 @@ export class FurtherChannels {
     for (const channel of this.#multifd) {
       const { syncs } = channel;
       let pages = 0;
-      while (await this.#next(channel, places)) pages += channel.packet!.normal + channel.packet!.zero;
+      for (let more; (more = await this.#next(channel, places)) !== undefined;) pages += more;
       if (pages > 0) doubts.push(`${channel.name} has ${pages} pages behind the last mark of the main channel`);
       if (channel.syncs > syncs) doubts.push(`${channel.name} has SYNC packets without a mark on the main channel`);
     }
@@ -247,50 +230,39 @@ export class FurtherChannels {
 
   /** The main channel and these as one row of bytes. */
   join(main: ByteSource): ByteSource {
-    const readAt = (view: Uint8Array, position: number): number => {
-      const region = Math.floor(position / REGION);
-      if (region === 0) return main.readAt ? main.readAt(view, position) : 0;
-      if (region > this.#sources.length) return fs.readSync(this.#scratch!, view, 0, view.length, position % REGION);
-      const source = this.#sources[region - 1];
-      if (!source.readAt) this.#refuse(source.name, "a pipe", "a file that can be read at any position");
-      return source.readAt!(view, position % REGION);
-    };
-    return { name: main.name, start: main.start, read: main.read.bind(main), readAt };
+    return this.#row.join(main);
   }
 
   /** Give everything back. */
   close(): void {
     for (const { close } of this.#inputs) close();
     for (const { decoder } of this.#multifd) decoder?.close();
-    if (this.#scratch !== undefined) fs.closeSync(this.#scratch);
-    this.#scratch = undefined;
+    this.#row.close();
   }
 
-  /** One packet. @returns false at the end of the channel */
-  async #next(channel: MultifdFile, places: PagePlaces): Promise<boolean> {
+  /** One packet. @returns its pages; undefined at the end of the channel */
+  async #next(channel: MultifdFile, places: PagePlaces): Promise<number | undefined> {
     const { reader, id, name } = channel;
-    if (channel.ended) return false;
-    if (!(await reader.ensure(1))) {
-      channel.ended = true;
-      return false;
-    }
-    const packet = channel.packet ??= new MultifdPacket({
+    if (channel.ended) return undefined;
+    const packets = channel.reading ??= new MultifdPackets(reader, {
       channel: name,
       id,
       pageSize: this.#listed.pageSize,
       usedLength: (idstr) => this.#listed.blocks[this.#index.get(idstr) ?? -1]?.usedLength,
     });
-    const offset = reader.offset;
-    await reader.need(MULTIFD_HEADER_BYTES, "Cannot read multifd packet");
-    if (!packet.head(viewOf(reader), reader.pos, offset)) return await this.#deviceState(reader, name);
-    await reader.need(packet.bytes, "Cannot read multifd packet", ["multifd: unexpected EOF after packet header"]);
-    packet.body(viewOf(reader), reader.pos, offset);
+    const kind = await packets.next();
+    channel.ended = kind === undefined;
+    if (kind !== "ram") {
+      // state of a vfio device: not RAM, not looked into
+      if (kind) await reader.skip(packets.payload);
+      return kind && 0;
+    }
+    const { packet } = packets;
     channel.packets++;
     if (packet.sync) channel.syncs++;
     this.#highest = Math.max(this.#highest, packet.number);
-    reader.pos += packet.bytes;
     await this.#pages(channel, packet, places);
-    return true;
+    return packet.normal + packet.zero;
   }
 
   async #pages(channel: MultifdFile, packet: MultifdPacket, places: PagePlaces): Promise<void> {
@@ -308,71 +280,14 @@ export class FurtherChannels {
         await reader.skip(payload);
       } else {
         await reader.need(payload, "Cannot read pages of a packet", short);
-        const data = reader.bytes(payload);
-        position = packet.compression ? this.#unpack(channel, packet, data) : this.#keep(data);
+        const offset = reader.offset, data = reader.bytes(payload);
+        position = packet.compression
+          ? this.#row.unpack(channel, packet, data, offset, pageSize)
+          : this.#row.keep(data);
       }
     }
     for (let i = 0; i < normal; i++) places.place(block, offsets[i], position + i * pageSize);
     for (let i = normal; i < normal + zero; i++) places.zero(block, offsets[i]);
-  }
-
-  /** Unpack a payload into the temporary file. @returns its place in the common row */
-  #unpack(channel: MultifdFile, packet: MultifdPacket, data: Uint8Array): number {
-    const { id, name, reader } = channel;
-    const { pageSize } = this.#listed;
-    const codec = this.#tables.multifd?.[packet.compression!];
-    const offset = reader.offset - data.length;
-    if (!codec) {
-      throw new UnsupportedError("Cannot unpack multifd packet", {
-        channel: name,
-        offset,
-        found: `compression ${hex(packet.compression!)}`,
-        expected: "zlib, zstd, or a plugin that owns it",
-        feature: "multifd-compression",
-      });
-    }
-    channel.decoder ??= codec.decoder();
-    const length = packet.normal * pageSize;
-    const into = this.#unpacked ??= new Uint8Array(MULTIFD_PACKET_SIZE + pageSize);
-    const refused = channel.decoder.unpack(data, into.subarray(0, length + pageSize), length);
-    if (refused) {
-      throw new StreamError("Cannot unpack multifd packet", {
-        channel: name,
-        offset,
-        found: `${data.length} bytes of ${codec.name} that are not ${packet.normal} pages`,
-        qemu: [`multifd ${id}: ${refused}`],
-      });
-    }
-    return this.#keep(into.subarray(0, length));
-  }
-
-  /** Put bytes into the temporary file. @returns their place in the common row */
-  #keep(bytes: Uint8Array): number {
-    this.#scratch ??= scratchFile();
-    const at = this.#scratchEnd;
-    const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    for (let done = 0; done < buffer.length;) {
-      done += fs.writeSync(this.#scratch, buffer, done, buffer.length - done, at + done);
-    }
-    this.#scratchEnd = at + bytes.length;
-    return (this.#sources.length + 1) * REGION + at;
-  }
-
-  /** State of a vfio device: not RAM, not looked into. */
-  async #deviceState(reader: StreamReader, name: string): Promise<boolean> {
-    await reader.need(DEVICE_STATE_BYTES, "Cannot read device state packet");
-    const length = reader.peekU32(DEVICE_STATE_BYTES - 4);
-    if (length === 0 || length > DEVICE_STATE_LIMIT) {
-      throw new StreamError("Cannot read device state packet", {
-        channel: name,
-        offset: reader.offset + DEVICE_STATE_BYTES - 4,
-        found: `${length} bytes`,
-        expected: `1 to ${DEVICE_STATE_LIMIT}`,
-        ...(length === 0 ? { qemu: ["multifd: received empty device state packet"] } : {}),
-      });
-    }
-    await reader.skip(DEVICE_STATE_BYTES + length);
-    return true;
   }
 
   /** Records without a frame; machines up to 7.2 put an EOS behind them. */
@@ -402,30 +317,5 @@ export class FurtherChannels {
       expected,
       ...(qemu ? { qemu: [qemu] } : {}),
     });
-  }
-}
-
-function viewOf({ buf }: StreamReader): DataView {
-  return new DataView(buf.buffer, buf.byteOffset, buf.byteLength);
-}
-
-function renamed(source: ByteSource, name: string): ByteSource {
-  const { start, readAt, size } = source;
-  return {
-    name,
-    ...(start !== undefined ? { start } : {}),
-    read: source.read.bind(source),
-    ...(readAt ? { readAt: readAt.bind(source) } : {}),
-    ...(size ? { size: size.bind(source) } : {}),
-  };
-}
-
-/** A temporary file without a name. */
-function scratchFile(): number {
-  const directory = Deno.makeTempDirSync({ prefix: "miglab-" });
-  try {
-    return fs.openSync(join(directory, "pages"), "wx+", 0o600);
-  } finally {
-    fs.rmSync(directory, { recursive: true });
   }
 }

@@ -35,6 +35,18 @@ export async function startAt(source: ByteSource, start: number): Promise<ByteSo
   return { name, start, read: source.read.bind(source) };
 }
 
+/** The same source by another name. */
+export function renamed(source: ByteSource, name: string): ByteSource {
+  const { start, readAt, size } = source;
+  return {
+    name,
+    ...(start !== undefined ? { start } : {}),
+    read: source.read.bind(source),
+    ...(readAt ? { readAt: readAt.bind(source) } : {}),
+    ...(size ? { size: size.bind(source) } : {}),
+  };
+}
+
 /** Read over `length` bytes, or up to the end. */
 export async function skip(source: ByteSource, length: number): Promise<void> {
   const waste = new Uint8Array(Math.max(0, Math.min(length, CHUNK)));

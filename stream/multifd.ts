@@ -34,7 +34,7 @@ export const MULTIFD_FLAG_COMPRESSION_MASK = 0x3e;
 export const MULTIFD_FLAG_DEVICE_STATE = 0x40;
 
 /** Bytes in front of the offsets. */
-const OFFSETS_AT = 320;
+export const OFFSETS_AT = 320;
 const NAME_AT = 64;
 const NAME_BYTES = 256;
 
@@ -326,6 +326,7 @@ export function encodeMultifdPacket(
   }
 }
 
-function uuidText(uuid: Uint8Array): string {
+/** A UUID as it is printed. @param uuid 16 bytes */
+export function uuidText(uuid: Uint8Array): string {
   return uuid.toHex().replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
