@@ -8,16 +8,14 @@
  * console.log(await bench.hmp("info migrate_capabilities"));
  * ```
  *
- * This file is the public surface, and the one list of plugins and transports a workbench has by default.
+ * This file is the public surface; what a workbench has by default is listed in assembly.ts and wiring.ts.
  * @module
  */
-import { readFileSync } from "node:fs";
-import { findStream, type FoundStream } from "./containers/find_stream.ts";
+import { DEFAULT_ASSEMBLY } from "./assembly.ts";
 import { type Image, openImage as openWith, type OpenImageOptions } from "./containers/image.ts";
 import { encodeLibvirtFront } from "./containers/libvirt_writer.ts";
 import { readStreamHead } from "./containers/stream_head.ts";
 import { domainXml } from "./core/libvirt_domain.ts";
-import { importPlugin } from "./core/plugin_module.ts";
 import { type RestoredFile, restoreFromFile, type RestoreJobOptions } from "./core/restore_job.ts";
 import { type SavedFile, type SaveJobOptions, saveToFile } from "./core/save_job.ts";
 import type { ByteSource } from "./stream/channel.ts";
@@ -28,38 +26,16 @@ import {
   type ExplainOptions,
   type ReportInput,
 } from "./reports/explain.ts";
-import { inspectImage } from "./reports/inspect.ts";
 import { salvageImage as salvageWith, type SalvageOptions, type SalvageReport } from "./reports/salvage.ts";
-import { inspectText } from "./reports/inspect_text.ts";
 import { verifyImage as verifyWith, type VerifyOptions, type VerifyReport } from "./reports/verify.ts";
 import { whyFailed as whyWith, type WhyOptions, type WhyReport } from "./reports/why.ts";
-import type { Transport } from "./core/transport.ts";
 import { AssembledWorkbench } from "./core/workbench.ts";
 export { DEFAULT_PLUGINS } from "./wiring.ts";
+export { DEFAULT_ASSEMBLY, DEFAULT_TRANSPORTS } from "./assembly.ts";
 export { bufferBytes, dropBuffer, setBuffer } from "./transports/buffer.ts";
-import type { Assembly, SavedPlace, WorkbenchOptions } from "./core/workbench_options.ts";
+import type { WorkbenchOptions } from "./core/workbench_options.ts";
 import { DEFAULT_PLUGINS } from "./wiring.ts";
-import { bufferTransport } from "./transports/buffer.ts";
-import { execTransport } from "./transports/exec.ts";
-import { fdTransport } from "./transports/fd.ts";
-import { fileTransport } from "./transports/file.ts";
-import { rdmaTransport } from "./transports/rdma.ts";
-import { tcpTransport } from "./transports/tcp.ts";
-import { unixTransport } from "./transports/unix.ts";
-import { vsockTransport } from "./transports/vsock.ts";
 import { CommandError, StreamError } from "./stream/errors.ts";
-
-/** Transports every workbench has. */
-export const DEFAULT_TRANSPORTS: readonly Transport[] = Object.freeze([
-  fileTransport,
-  execTransport,
-  fdTransport,
-  unixTransport,
-  tcpTransport,
-  vsockTransport,
-  rdmaTransport,
-  bufferTransport,
-]);
 
 /**
  * Open a saved guest: a path, "-" for standard input, bytes, or a source. Nothing is loaded; pages are read when asked for.
@@ -113,25 +89,6 @@ export async function salvageImage(
 ): Promise<SalvageReport> {
   return await salvageWith(path, directory, { tables: combinePlugins(DEFAULT_PLUGINS).tables, ...options });
 }
-
-/** Several channels as one stream. */
-async function joined(path: string, place: SavedPlace): Promise<FoundStream> {
-  const { joinChannels } = await import("./reports/joined_stream.ts");
-  return await joinChannels(path, { ...place, tables: combinePlugins(DEFAULT_PLUGINS).tables });
-}
-
-/** What {@link Workbench.open} puts together. */
-export const DEFAULT_ASSEMBLY: Assembly = Object.freeze<Assembly>({
-  plugins: DEFAULT_PLUGINS,
-  transports: DEFAULT_TRANSPORTS,
-  importPlugin,
-  readFile: (path) => readFileSync(path),
-  findStream: (path, place) => place.channels?.length ? joined(path, place) : findStream(path, place),
-  async inspect(path) {
-    await using image = await openImage(path);
-    return inspectText(image, await inspectImage(image));
-  },
-});
 
 /** A virtual machine with its monitor, and everything that belongs to it. */
 export class Workbench extends AssembledWorkbench {
@@ -275,7 +232,15 @@ export type { SalvagedBlock } from "./reports/salvage_ram.ts";
 export type { Damage } from "./reports/salvage_pieces.ts";
 export { RefusedError } from "./reports/readable.ts";
 export type { LongWork } from "./containers/breath.ts";
-export type { ExplainLine, ExplainOptions, ReportInput } from "./reports/explain.ts";
+export type {
+  ChannelPlace,
+  ExplainedChannel,
+  ExplainedRam,
+  ExplainLine,
+  ExplainOptions,
+  ReportInput,
+} from "./reports/explain.ts";
+export type { ChannelKind, KnownChannel } from "./reports/channel_kind.ts";
 export { explainText } from "./reports/explain_text.ts";
 export type { InputOptions } from "./reports/input.ts";
 export type { Finding, Severity, VerifyOptions, VerifyReport } from "./reports/verify.ts";

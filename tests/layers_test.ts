@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 
 const HOME = new URL("../", import.meta.url);
 
-/** Room -> rooms it may import besides itself. mod.ts, main.ts and the list of plugins may import everything, and so may tools/. */
+/** Room -> rooms it may import besides itself. mod.ts, main.ts, the assembly and the list of plugins may import everything, and so may tools/. */
 const TABLE: Readonly<Record<string, readonly string[]>> = {
   stream: [],
   guest: ["stream"],
@@ -20,11 +20,11 @@ const TABLE: Readonly<Record<string, readonly string[]>> = {
   reports: ["stream", "guest", "threads", "containers", "core"],
   repl: ["core"],
   // what the program's commands work with: the rooms, in the words of the command line
-  tools: ["stream", "guest", "containers", "core", "reports", "repl", "mod.ts", "wiring.ts"],
+  tools: ["stream", "guest", "containers", "core", "reports", "repl", "mod.ts", "assembly.ts", "wiring.ts"],
 };
 /** What pure rooms may ask of Node: nothing that reaches outside the program. */
 const NO_IO = ["node:buffer", "node:process", "node:zlib"];
-const DOORS = ["mod.ts", "main.ts", "wiring.ts"];
+const DOORS = ["mod.ts", "main.ts", "assembly.ts", "wiring.ts"];
 
 interface Import {
   readonly from: string;

@@ -10,18 +10,22 @@ import { pluginsOf, sizeOf } from "./words.ts";
 export async function openBench(
   { content = [], accel, plugins, offset, channels, ...options }: BenchOptions,
 ): Promise<Bench> {
-  const { parseContent, Workbench } = await import("../mod.ts");
+  const [{ AssembledWorkbench }, { DEFAULT_ASSEMBLY }, { parseContent }] = await Promise.all([
+    import("../core/workbench.ts"),
+    import("../assembly.ts"),
+    import("../guest/content.ts"),
+  ]);
   const modules = await pluginsOf(plugins);
   const start = await sizeOf(offset);
   try {
-    return await Workbench.open({
+    return await AssembledWorkbench.assemble({
       ...options,
       offset: start,
       channels,
       content: content.length > 0 ? content.map(parseContent) : undefined,
       accelerator: accel,
       plugins: modules,
-    });
+    }, DEFAULT_ASSEMBLY);
   } catch (error) {
     if (options.guest !== undefined && error instanceof Error) await explain(error, options.guest, start ?? 0);
     throw error;

@@ -16,7 +16,7 @@ export async function sizeOf(text: string | undefined): Promise<number | undefin
 export async function pluginsOf(specifiers: readonly string[] = []): Promise<Plugin[]> {
   if (specifiers.length === 0) return [];
   const [{ DEFAULT_ASSEMBLY }, { pluginFault }] = await Promise.all([
-    import("../mod.ts"),
+    import("../assembly.ts"),
     import("../core/plugin_module.ts"),
   ]);
   const load = async (specifier: string) => {
