@@ -285,6 +285,7 @@ export type * from "./core/transport.ts";
 export { type AddedFd, type FdsetDescription, FdTable, holdNumber, holdPath } from "./core/fds.ts";
 export type { IncomingRole, OutgoingRole } from "./core/session.ts";
 export type { Remote, RemoteOptions } from "./core/remote.ts";
+export type { NameKind, Names } from "./core/remote_names.ts";
 export { QmpClient, type QmpClientOptions, type QmpExecuteOptions, type QmpGreeting } from "./core/qmp_client.ts";
 export type { QmpWire } from "./core/qmp_wire.ts";
 export { type QmpServer, serveQmp } from "./core/qmp_server.ts";

@@ -15,6 +15,7 @@
  */
 import type { DumpFormat } from "./dump.ts";
 import { evaluate, ExpressionError, isBlank } from "./expression.ts";
+import type { NameKind } from "./remote_names.ts";
 import type { Session } from "./session.ts";
 
 /** Longest word QEMU keeps; what goes beyond is dropped without a word. */
@@ -32,6 +33,8 @@ export interface HmpArgument {
   readonly letter?: string;
   /** Candidates for tab completion; the person's prefix is applied by the caller. */
   complete?(session: Session): readonly string[];
+  /** A running QEMU knows the names that could stand here. */
+  readonly names?: NameKind;
 }
 
 /** Values read from a line, by argument name. */

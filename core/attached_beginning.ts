@@ -1,15 +1,17 @@
 /**
- * What is asked of a QEMU when we attach to it: its table of commands, its settings, its state.
+ * What is asked of a QEMU when we attach to it: first its settings and its state, in one go; its table of commands, which
+ * takes it longer to write down than all the rest, when somebody wants to know.
  * @module
  */
 import { DEFAULT_GLOBALS, type Guest, type RunState } from "../guest/guest.ts";
 import { GuestMemory } from "../guest/memory.ts";
 import { CommandError } from "../stream/errors.ts";
-import { attachedRegistry, type QemuVocabulary, type SchemaInfo } from "./attached_registry.ts";
+import { attachedRegistry, NO_VOCABULARY, type QemuVocabulary } from "./attached_registry.ts";
 import type { CapabilityChange } from "./capabilities.ts";
 import type { Arguments } from "./command.ts";
 import type { MigrationInfo } from "./migration_info.ts";
 import type { QmpClient } from "./qmp_client.ts";
+import type { SchemaInfo } from "./qmp_schema.ts";
 import type { Registry } from "./registry.ts";
 import type { MigrationStatus } from "./status.ts";
 
@@ -18,7 +20,7 @@ const PATIENCE_MS = 30_000;
 
 /** What is known of a QEMU before the first command. */
 export interface Beginning {
-  /** The table, fitted to it. */
+  /** The table without what {@link learnVocabulary} finds. */
   readonly registry: Registry;
   /** A stand-in: its memory is elsewhere. */
   readonly guest: Guest;
@@ -33,44 +35,41 @@ export interface Beginning {
   readonly globalsText: string;
 }
 
+/** Questions to one QEMU. */
+function asker(client: QmpClient) {
+  const ask = <T>(name: string, args?: Arguments) =>
+    client.execute(name, args, { timeoutMs: PATIENCE_MS }) as Promise<T>;
+  return {
+    ask,
+    line: async (text: string) =>
+      (await ask<string>("human-monitor-command", { "command-line": text })).replaceAll("\r\n", "\n"),
+    orElse: <T>(promise: Promise<T>, value: T) =>
+      promise.catch((error) => {
+        if (error instanceof CommandError) return value; // an older one, or no QEMU at all: without it then
+        throw error;
+      }),
+  };
+}
+
 /**
  * Ask for everything at once; QEMU answers in order.
  * @param ours the table as it is without a QEMU
  * @throws {TransportError} {CommandError} when it cannot be asked
  */
 export async function lookAround(client: QmpClient, ours: Registry): Promise<Beginning> {
-  const ask = <T>(name: string, args?: Arguments) =>
-    client.execute(name, args, { timeoutMs: PATIENCE_MS }) as Promise<T>;
-  const line = (text: string) => ask<string>("human-monitor-command", { "command-line": text });
-  const orElse = <T>(promise: Promise<T>, value: T) =>
-    promise.catch((error) => {
-      if (error instanceof CommandError) return value; // an older one, or no QEMU at all: without it then
-      throw error;
-    });
-  const [capabilities, parameters, status, info, name, machine, ram, schema, commands, help, infoHelp, migrate] =
-    await Promise.all([
-      ask<CapabilityChange[]>("query-migrate-capabilities"),
-      ask<Record<string, unknown>>("query-migrate-parameters"),
-      ask<{ status: RunState }>("query-status"),
-      ask<MigrationInfo & { status?: MigrationStatus }>("query-migrate"),
-      orElse(ask<{ name?: string }>("query-name"), {}),
-      orElse(ask<string>("qom-get", { path: "/machine", property: "type" }), ""),
-      orElse(ask<Record<string, number>>("query-memory-size-summary"), {}),
-      orElse(ask<SchemaInfo[]>("query-qmp-schema"), []),
-      orElse(ask<{ name: string }[]>("query-commands"), []),
-      orElse(line("help"), ""),
-      orElse(line("help info"), ""),
-      orElse(line("info migrate"), ""),
-    ]);
-  const vocabulary: QemuVocabulary = {
-    capabilities: capabilities.map(({ capability }) => capability),
-    schema,
-    help: help.replaceAll("\r\n", "\n"),
-    infoHelp: infoHelp.replaceAll("\r\n", "\n"),
-    commands: commands.map((one) => one.name),
-  };
+  const { ask, line, orElse } = asker(client);
+  const [capabilities, parameters, status, info, name, machine, ram, migrate] = await Promise.all([
+    ask<CapabilityChange[]>("query-migrate-capabilities"),
+    ask<Record<string, unknown>>("query-migrate-parameters"),
+    ask<{ status: RunState }>("query-status"),
+    ask<MigrationInfo & { status?: MigrationStatus }>("query-migrate"),
+    orElse(ask<{ name?: string }>("query-name"), {}),
+    orElse(ask<string>("qom-get", { path: "/machine", property: "type" }), ""),
+    orElse(ask<Record<string, number>>("query-memory-size-summary"), {}),
+    orElse(line("info migrate"), ""),
+  ]);
   return {
-    registry: attachedRegistry(ours, vocabulary),
+    registry: attachedRegistry(ours, { ...NO_VOCABULARY, capabilities: capabilities.map((one) => one.capability) }),
     guest: {
       kind: "adopted",
       configuration: { machine: machine.replace(/-machine$/, "") },
@@ -87,6 +86,28 @@ export async function lookAround(client: QmpClient, ours: Registry): Promise<Beg
     runState: status.status,
     info,
     name: name.name,
-    globalsText: migrate.replaceAll("\r\n", "\n"),
+    globalsText: migrate,
+  };
+}
+
+/**
+ * Ask for the words that {@link lookAround} leaves out.
+ * @throws {TransportError} {CommandError} when it cannot be asked
+ */
+export async function learnVocabulary(client: QmpClient): Promise<QemuVocabulary> {
+  const { ask, line, orElse } = asker(client);
+  const [capabilities, schema, commands, help, infoHelp] = await Promise.all([
+    ask<CapabilityChange[]>("query-migrate-capabilities"),
+    orElse(ask<SchemaInfo[]>("query-qmp-schema"), []),
+    orElse(ask<{ name: string }[]>("query-commands"), []),
+    orElse(line("help"), ""),
+    orElse(line("help info"), ""),
+  ]);
+  return {
+    capabilities: capabilities.map((one) => one.capability),
+    schema,
+    commands: commands.map((one) => one.name),
+    help,
+    infoHelp,
   };
 }

@@ -5,7 +5,9 @@
  * @module
  */
 import type { Command, HmpFace } from "./command.ts";
+import { foreignArguments } from "./attached_arguments.ts";
 import type { Parameter, ParameterType } from "./plugin.ts";
+import { enumValues, QmpSchema, type SchemaInfo } from "./qmp_schema.ts";
 import type { Registry } from "./registry.ts";
 
 /** What was asked of a QEMU for it. */
@@ -22,21 +24,8 @@ export interface QemuVocabulary {
   readonly commands: readonly string[];
 }
 
-/** QAPI SchemaInfo, as far as it is looked at. */
-export interface SchemaInfo {
-  /** Of commands, readable; of types, a number. */
-  readonly name: string;
-  /** "command", "object", "enum", "builtin". */
-  readonly "meta-type": string;
-  /** Of a command. */
-  readonly "arg-type"?: string;
-  /** Of an object or an enumeration. */
-  readonly members?: readonly { readonly name: string; readonly type?: string }[];
-  /** Of an enumeration, where `members` is not there yet. */
-  readonly values?: readonly string[];
-  /** Of a builtin: "int", "string", "boolean". */
-  readonly "json-type"?: string;
-}
+/** Nothing is known yet: the table is ours. */
+export const NO_VOCABULARY: QemuVocabulary = { capabilities: [], schema: [], help: "", infoHelp: "", commands: [] };
 
 /** Fit the table to a QEMU. */
 export function attachedRegistry(ours: Registry, theirs: QemuVocabulary): Registry {
@@ -70,14 +59,14 @@ function elsewhere(): never {
 }
 
 /** Members of `migrate-set-parameters`. */
-function parametersOf(ours: Registry, schema: readonly SchemaInfo[]): readonly Parameter[] {
-  const types = new Map(schema.map((info) => [info.name, info]));
-  const members = types.get(types.get("migrate-set-parameters")?.["arg-type"] ?? "")?.members;
+function parametersOf(ours: Registry, infos: readonly SchemaInfo[]): readonly Parameter[] {
+  const schema = new QmpSchema(infos);
+  const members = schema.find("migrate-set-parameters")?.members;
   if (!members) return ours.parameters;
   return members.map(({ name, type }): Parameter => {
     const known = ours.parameters.find((one) => one.name === name);
-    const info = types.get(type ?? "");
-    const values = info?.["meta-type"] === "enum" ? info.members?.map((one) => one.name) ?? info.values : undefined;
+    const info = schema.type(type);
+    const values = info?.["meta-type"] === "enum" ? enumValues(info) : undefined;
     if (known) return values ? { ...known, values } : known;
     return { name, help: "", type: values ? "enum" : typeOf(info), values, default: undefined, hidden: true };
   }).toSorted((a, b) => (a.ordinal ?? Infinity) - (b.ordinal ?? Infinity) || 0);
@@ -103,7 +92,7 @@ function foreignCommands(ours: Registry, { help, infoHelp }: QemuVocabulary): Co
 
 /** `block_stream|bs device -- help` and, over further lines, more help. */
 function facesOf(text: string, prefix: "" | "info "): HmpFace[] {
-  return text.split("\n").flatMap((line): HmpFace[] => {
+  return text.replace(/\n[ \t]+/g, " ").split("\n").flatMap((line): HmpFace[] => {
     const match = /^(info )?([\w?|-]+)( [^\t]*?)? -- (.*)$/.exec(line);
     if (!match || (match[1] ?? "") !== prefix) return [];
     const [name, ...aliases] = match[2].split("|");
@@ -112,7 +101,7 @@ function facesOf(text: string, prefix: "" | "info "): HmpFace[] {
       aliases: prefix ? [] : aliases,
       params: match[3]?.trim() ?? "",
       help: match[4],
-      args: [{ name: "arguments", type: "rest", optional: true }],
+      args: foreignArguments(prefix + name, match[3] ?? ""),
     }];
   });
 }

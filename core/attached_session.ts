@@ -8,7 +8,9 @@
  */
 import type { RunState } from "../guest/guest.ts";
 import { CommandError, TransportError } from "../stream/errors.ts";
-import { type Beginning, lookAround } from "./attached_beginning.ts";
+import { type Beginning, learnVocabulary, lookAround } from "./attached_beginning.ts";
+import { AttachedNames } from "./attached_names.ts";
+import { attachedRegistry, NO_VOCABULARY } from "./attached_registry.ts";
 import { AttachedIncoming, AttachedOutgoing } from "./attached_roles.ts";
 import { type CapabilityChange, CapabilitySet } from "./capabilities.ts";
 import type { Arguments, Command, Monitor } from "./command.ts";
@@ -17,8 +19,9 @@ import { closeHeld } from "./fds.ts";
 import type { MigrationInfo } from "./migration_info.ts";
 import type { Plugin } from "./plugin.ts";
 import { QmpClient, type QmpClientOptions } from "./qmp_client.ts";
-import { combine } from "./registry.ts";
+import { combine, type Registry } from "./registry.ts";
 import type { Remote, RemoteOptions } from "./remote.ts";
+import type { NameKind, Names } from "./remote_names.ts";
 import { QEMU_VERSION, Session, type SessionOptions } from "./session.ts";
 import { atRest } from "./status.ts";
 
@@ -28,6 +31,8 @@ const POLL_MS = 100;
 const REST_MS = 1000;
 /** ms a QEMU has to answer, unless what it was asked may take as long as it likes. */
 const PATIENCE_MS = 120_000;
+/** ms the Tab key waits for names. */
+const NAMES_MS = 1000;
 /** Commands that work through memory or disks before they answer. */
 const SLOW =
   /^(human-monitor-command|migrate-incoming|p?memsave|dump-guest-memory|snapshot-|blockdev-|device_add|quit)/;
@@ -48,15 +53,22 @@ export class AttachedSession extends Session {
   override readonly remote: RemoteQemu;
   /** The connection. */
   readonly client: QmpClient;
+  readonly #ours: Registry;
+  #fitted: Registry;
+  #learning: Promise<void> | undefined;
+  #names: AttachedNames;
   readonly #on = new Set<string>();
   #values: Readonly<Record<string, unknown>> = {};
   #info: MigrationInfo = {};
   #following = false;
   #leaving = false;
 
-  private constructor(client: QmpClient, beginning: Beginning, options: AttachOptions) {
+  private constructor(client: QmpClient, ours: Registry, beginning: Beginning, options: AttachOptions) {
     const { registry, guest, runState, info } = beginning;
     super({ ...options, registry, guest, incoming: runState === "inmigrate", name: beginning.name });
+    this.#ours = ours;
+    this.#fitted = registry;
+    this.#names = this.#newNames(client);
     this.client = client;
     this.outgoing = new AttachedOutgoing((name) => {
       // what it has against that shows in the status
@@ -85,7 +97,11 @@ export class AttachedSession extends Session {
   static async attach(address: string, plugins: readonly Plugin[], options: AttachOptions): Promise<AttachedSession> {
     const client = await QmpClient.open(address, options.client);
     try {
-      return new AttachedSession(client, await lookAround(client, combine(plugins, CORE_COMMANDS)), options);
+      const ours = combine(plugins, CORE_COMMANDS);
+      const session = new AttachedSession(client, ours, await lookAround(client, ours), options);
+      // of another release even the names of parameters are others
+      if (!session.remote.fluent) await session.learn();
+      return session;
     } catch (error) {
       client.close();
       if (!(error instanceof CommandError)) throw error;
@@ -93,6 +109,10 @@ export class AttachedSession extends Session {
         cause: error,
       });
     }
+  }
+
+  override get registry(): Registry {
+    return this.#fitted;
   }
 
   override on(capability: string): boolean {
@@ -144,13 +164,44 @@ export class AttachedSession extends Session {
     }
   }
 
+  /** See {@link Remote.learn}. */
+  learn(): Promise<void> {
+    return this.#learning ??= this.#learn().catch((error) => {
+      this.#learning = undefined;
+      throw error;
+    });
+  }
+
+  async #learn(): Promise<void> {
+    const names = this.#names;
+    const vocabulary = await learnVocabulary(this.client);
+    names.schema = vocabulary.schema;
+    if (names === this.#names) this.#fitted = attachedRegistry(this.#ours, vocabulary);
+  }
+
+  /** See {@link Remote.names}. A QEMU that is gone is not connected to for this. */
+  async names(kind: NameKind, typed: string, before: readonly string[]): Promise<Names> {
+    return this.client.connected ? await this.#names.find(kind, typed, before) : { words: [], typed };
+  }
+
+  #newNames(client: QmpClient): AttachedNames {
+    return new AttachedNames((name, args) => client.execute(name, args, { timeoutMs: NAMES_MS }));
+  }
+
   /** Ask for capabilities and parameters. */
   async refreshSettings(): Promise<void> {
     const [capabilities, parameters] = await Promise.all([
       this.client.execute("query-migrate-capabilities"),
       this.client.execute("query-migrate-parameters"),
     ]);
-    this.#takeSettings(capabilities as CapabilityChange[], parameters as Record<string, unknown>);
+    const list = capabilities as CapabilityChange[];
+    if (!this.#learning) {
+      this.#fitted = attachedRegistry(this.#ours, {
+        ...NO_VOCABULARY,
+        capabilities: list.map((one) => one.capability),
+      });
+    }
+    this.#takeSettings(list, parameters as Record<string, unknown>);
   }
 
   /**
@@ -212,8 +263,11 @@ export class AttachedSession extends Session {
 
   /** Connected again, perhaps to another machine. */
   async #resume(): Promise<void> {
+    this.#learning = undefined;
+    this.#names = this.#newNames(this.client);
     try {
       await this.#refreshState();
+      if (!this.remote.fluent) await this.learn();
       await this.refreshSettings();
       this.took(await this.client.execute("query-migrate") as MigrationInfo);
       this.toStderr(`attached to QEMU at ${this.client.address} again: it is ${this.runState}`);
@@ -262,13 +316,16 @@ export class AttachedSession extends Session {
 class RemoteQemu implements Remote {
   readonly #session: AttachedSession;
   readonly #ramBytes: number;
-  readonly fluent: boolean;
 
   constructor(session: AttachedSession, ramBytes: number) {
     this.#session = session;
     this.#ramBytes = ramBytes;
-    const { major, minor } = session.client.greeting.version.qemu;
-    this.fluent = major === QEMU_VERSION.major && minor === QEMU_VERSION.minor;
+  }
+
+  /** Behind a lost connection there may be another one. */
+  get fluent(): boolean {
+    const { major, minor } = this.#session.client.greeting.version.qemu;
+    return major === QEMU_VERSION.major && minor === QEMU_VERSION.minor;
   }
 
   get address(): string {
@@ -312,6 +369,14 @@ class RemoteQemu implements Remote {
   async line(text: string): Promise<string> {
     const out = await this.execute("human-monitor-command", { "command-line": text });
     return String(out).replaceAll("\r\n", "\n");
+  }
+
+  learn(): Promise<void> {
+    return this.#session.learn();
+  }
+
+  names(kind: NameKind, typed: string, before: readonly string[]): Promise<Names> {
+    return this.#session.names(kind, typed, before);
   }
 
   /** QEMU decides; our rules add what it told only its stderr. */

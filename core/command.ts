@@ -40,6 +40,8 @@ export interface HmpFace {
   readonly aliases?: readonly string[];
   /** The text is QMP's JSON, whichever release answers. */
   readonly raw?: boolean;
+  /** Its words depend on all that a machine in another process has: parameters, and their values. */
+  readonly vocabulary?: boolean;
   /** What `help` prints behind the name: "[-d] [-r] uri". */
   readonly params: string;
   /** What `help` prints behind the dashes. */

@@ -76,8 +76,13 @@ export interface Completion {
   readonly candidates: readonly string[];
 }
 
-/** Candidates for the last word of a line. */
-export function complete(session: Session, line: string): Completion {
+/**
+ * Candidates for the last word of a line; an attached QEMU is asked for those it knows.
+ * @throws {CommandError} {TransportError} when it cannot be asked
+ */
+export async function complete(session: Session, line: string): Promise<Completion> {
+  const { remote } = session;
+  await remote?.learn();
   const start = line.length - /[^ \t]*$/.exec(line)![0].length;
   const prefix = line.slice(start);
   const before = line.slice(0, start).trim().split(/[ \t]+/).filter(Boolean);
@@ -91,11 +96,18 @@ export function complete(session: Session, line: string): Completion {
   const [first, ...rest] = helping ? before.slice(1) : before;
   if (first === undefined) return pick(names("top"));
   if (first === "info" && rest.length === 0) return pick(names("info"));
-  const face = faces(session, "top").find((one) => isNamed(one, first));
+  const name = first === "info" ? rest.shift()! : first;
+  const face = faces(session, first === "info" ? "info" : "top").find((one) => isNamed(one, name));
   if (!face || helping) return pick([]);
   const flags = (face.args ?? []).filter(({ type }) => type === "flag").map(({ letter }) => "-" + letter);
   if (prefix.startsWith("-")) return pick(flags);
-  const args: readonly HmpArgument[] = (face.args ?? []).filter(({ type }) => type !== "flag" && type !== "format");
-  const index = rest.filter((word) => !flags.includes(word) && !word.startsWith("/")).length;
-  return pick(args[index]?.complete?.(session) ?? []);
+  const all = face.args ?? [];
+  const args: readonly HmpArgument[] = all.filter(({ type }) => type !== "flag" && type !== "format");
+  const formatted = all.some(({ type }) => type === "format");
+  const index = rest.filter((word) => !flags.includes(word) && !(formatted && word.startsWith("/"))).length;
+  const argument = args[index];
+  if (argument?.type === "onoff") return pick(["on", "off"]);
+  if (!remote || !argument?.names) return pick(argument?.complete?.(session) ?? []);
+  const { words, typed } = await remote.names(argument.names, prefix, rest.filter((word) => !flags.includes(word)));
+  return { start: line.length - typed.length, candidates: words };
 }

@@ -88,9 +88,11 @@ export async function runHmp(session: Session, text: string, options: HmpOptions
   const line = new LineReader(text, (remark) => session.toStderr(remark));
   let entry: Entry | undefined;
   try {
-    entry = findCommand(session, line, options.kind);
+    entry = await findKnown(session, line, options.kind);
     if (!entry) return { out: "", error: false };
-    if (session.remote && !spokenHere(session.remote, entry)) return await handOn(session.remote, text);
+    if (session.remote && !spokenHere(session.remote, entry)) {
+      return await handOn(session.remote, named(entry.face, text, line.at));
+    }
     return await execute(session, line, entry, monitor);
   } catch (error) {
     if (session.remote && (error instanceof UnknownCommand || error instanceof Unreadable)) {
@@ -107,6 +109,12 @@ export async function runHmp(session: Session, text: string, options: HmpOptions
 function spokenHere(remote: Remote, { command, face }: Entry): boolean {
   if (!command) return false; // help: that QEMU knows more commands than this table
   return command.local || (command.qmp !== undefined && (remote.fluent || !face.format || face.raw === true));
+}
+
+/** The line with the name its monitor has for the command: hyphens and underscores are one only here. */
+function named(face: HmpFace, text: string, end: number): string {
+  const word = text.slice(0, end).trim();
+  return face.name.includes(" ") || isNamed(face, word) ? text : face.name + text.slice(end);
 }
 
 /** Give a line to the machine's own monitor as it is. */
@@ -136,6 +144,26 @@ export function isRefusal(error: unknown): error is Error {
 
 class UnknownCommand extends Error {}
 class Unreadable extends Error {}
+
+/** Another machine may know more commands than every session, and has parameters of its own: it is asked when one is wanted. */
+async function findKnown(
+  session: Session,
+  line: LineReader,
+  kind: HmpOptions["kind"],
+): Promise<Entry | undefined> {
+  const { remote } = session;
+  if (!remote) return findCommand(session, line, kind);
+  try {
+    const entry = findCommand(session, line, kind);
+    if (entry?.face.vocabulary) await remote.learn();
+    return entry;
+  } catch (error) {
+    if (!(error instanceof UnknownCommand)) throw error;
+    await remote.learn();
+    line.at = 0;
+    return findCommand(session, line, kind);
+  }
+}
 
 /** Read the name; undefined for a blank line. */
 function findCommand(session: Session, line: LineReader, kind: HmpOptions["kind"]): Entry | undefined {

@@ -8,6 +8,7 @@
  * @module
  */
 import type { Arguments, Command, Monitor } from "./command.ts";
+import type { NameKind, Names } from "./remote_names.ts";
 import type { HeldFd } from "./transport.ts";
 
 /** How one command is run there. */
@@ -40,4 +41,16 @@ export interface Remote {
   execute(name: string, args: Arguments, options?: RemoteOptions): Promise<unknown>;
   /** Run a line of its human monitor. @returns its text, lines ending in a line feed */
   line(text: string): Promise<string>;
+  /**
+   * Learn what its table of commands has beyond the one every session has, and its parameters. Asked for once.
+   * @throws {CommandError} {TransportError}
+   */
+  learn(): Promise<void>;
+  /**
+   * Names it knows for a word of a line.
+   * @param typed  the word as far as it is there
+   * @param before words between the command and this one
+   * @throws {CommandError} {TransportError}
+   */
+  names(kind: NameKind, typed: string, before: readonly string[]): Promise<Names>;
 }

@@ -242,9 +242,12 @@ export class AssembledWorkbench implements AsyncDisposable {
     return this.session.events;
   }
 
-  /** Candidates for the last word of a monitor line. */
-  complete(line: string): Completion {
-    return complete(this.session, line);
+  /**
+   * Candidates for the last word of a monitor line; an attached QEMU is asked for those it knows.
+   * @throws {CommandError} {TransportError} when it cannot be asked
+   */
+  async complete(line: string): Promise<Completion> {
+    return await complete(this.session, line);
   }
 
   /** Serve one QMP connection. @param send takes each line */

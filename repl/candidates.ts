@@ -2,6 +2,7 @@
  * What the Tab key offers, and the pieces answers are made of.
  * @module
  */
+import type { Names } from "../core/remote_names.ts";
 import { pathCandidates } from "./paths.ts";
 
 /** The answer to one Tab. */
@@ -12,6 +13,8 @@ export interface Completion {
   readonly typed: string;
   /** Said when there is nothing to offer. */
   readonly hint?: string;
+  /** Another machine knows the rest: what it says takes the place of this. Rejects where it cannot be asked. */
+  readonly ask?: () => Promise<Completion>;
 }
 
 /** Nothing to offer. */
@@ -26,6 +29,11 @@ export function whole(all: readonly string[], typed: string): Completion {
 /** Beginnings of words of which the fitting ones are offered. */
 export function some(all: readonly string[], typed: string): Completion {
   return { candidates: all.filter((one) => one.startsWith(typed)), typed };
+}
+
+/** Names another machine knows. */
+export function namesFound({ words, typed, open, hint }: Names): Completion {
+  return { ...(open ? some : whole)(words, typed), ...(hint ? { hint } : {}) };
 }
 
 /** A file; `word`: it is one word, so a name with blanks needs quotes. */

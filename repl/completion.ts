@@ -6,7 +6,8 @@
  *     ^ command             ^ argument 0 of it: names of parameters that begin with "multifd-c"
  *
  * URIs, files and values of parameters are known here by the argument's name; any other argument is asked itself
- * (`HmpArgument.complete`). What cannot be completed is explained: the command's own help line.
+ * (`HmpArgument.complete`), or the attached QEMU is (`HmpArgument.names`), which takes a moment. What cannot be completed is
+ * explained: the command's own help line.
  * @module
  */
 import { type HmpArgument, LineReader } from "../core/arguments.ts";
@@ -14,7 +15,7 @@ import type { HmpFace } from "../core/command.ts";
 import { faces, fullName, HELP_FACE, isNamed } from "../core/help.ts";
 import type { Parameter } from "../core/plugin.ts";
 import type { Session } from "../core/session.ts";
-import { completePath, type Completion, NOTHING, some, whole } from "./candidates.ts";
+import { completePath, type Completion, namesFound, NOTHING, some, whole } from "./candidates.ts";
 import type { CommandShape } from "./command_shape.ts";
 import { lineWords } from "./line_words.ts";
 import { completeReport } from "./report_completion.ts";
@@ -43,7 +44,7 @@ export function completeLine(line: string, { session, reports = [] }: Completion
   const { done, last } = words;
   const top = [...new Set([...namesOf(faces(session, "top")), ...reports.map(({ name }) => name)])].sort();
   const items = namesOf(faces(session, "info"));
-  if (done.length === 0) return whole(top, last);
+  if (done.length === 0) return completeFormat(session, last) ?? whole(top, last);
   const name = done[0];
   if (isNamed(HELP_FACE, name)) {
     if (done.length === 1) return whole(top, last);
@@ -52,8 +53,28 @@ export function completeLine(line: string, { session, reports = [] }: Completion
   if (name === "info" && done.length === 1) return whole(items, last);
   const face = name === "info"
     ? faces(session, "info").find((one) => isNamed(one, done[1]))
-    : faces(session, "top").find((one) => isNamed(one, name.replaceAll("-", "_")));
+    : faces(session, "top").find((one) => isNamed(one, name) || plain(one.name) === plain(name));
   return face ? completeArgument(face, done.slice(name === "info" ? 2 : 1), last, session) : NOTHING;
+}
+
+/** At a console hyphens and underscores are one. */
+function plain(name: string): string {
+  return name.replaceAll("-", "_");
+}
+
+/** `x/|`: what may stand behind the slash. */
+function completeFormat(session: Session, last: string): Completion | undefined {
+  const slash = last.indexOf("/");
+  if (slash < 0) return undefined;
+  const face = faces(session, "top").find((one) => isNamed(one, last.slice(0, slash)));
+  if (!face?.params.startsWith("/")) return undefined;
+  return { ...NOTHING, hint: `${hintOf(face)}; fmt: a count, one of x d u o c i, one of b h w g` };
+}
+
+/** The command's own help line. */
+function hintOf(face: HmpFace): string {
+  const info = face.name.startsWith("info ") ? "info " : "";
+  return `${info}${fullName(face)} ${face.params} -- ${face.help}`.replace(/\s+/g, " ");
 }
 
 /** Names and aliases, one character long ones left out: they need no help. */
@@ -65,7 +86,7 @@ function completeArgument(face: HmpFace, before: readonly string[], last: string
   const all = face.args ?? [];
   const flags = all.filter(({ type }) => type === "flag");
   const positional = all.filter(({ type }) => type !== "flag");
-  const hint = `${fullName(face)} ${face.params} -- ${face.help}`.replace(/\s+/g, " ");
+  const hint = hintOf(face);
   let given = before.slice();
   while (given.length > 0 && flags.some(({ letter }) => given[0] === `-${letter}`)) given = given.slice(1);
   if (given.length === 0 && last.startsWith("-")) {
@@ -78,8 +99,12 @@ function completeArgument(face: HmpFace, before: readonly string[], last: string
   if (last.startsWith("/") && number && ["int", "long", "mib"].includes(number.type)) {
     return { ...NOTHING, hint: `behind a number a slash divides: put the path in quotes, "${last}` };
   }
-  const found = candidatesFor(argument, given, last, session);
-  return found.candidates.length > 0 || last !== "" ? found : { ...found, hint };
+  const hinted = (found: Completion) =>
+    found.candidates.length > 0 || last !== "" || found.hint ? found : { ...found, hint };
+  const { remote } = session;
+  if (!remote || !argument.names) return hinted(candidatesFor(argument, given, last, session));
+  const { names } = argument;
+  return { ...NOTHING, ask: async () => hinted(namesFound(await remote.names(names, last, given))) };
 }
 
 function candidatesFor(argument: HmpArgument, given: readonly string[], last: string, session: Session): Completion {

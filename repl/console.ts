@@ -13,7 +13,7 @@ import { createInterface, type Interface } from "node:readline";
 import { stringifyJson } from "../core/json.ts";
 import { type Answer, type Bench, Migrations } from "./bench.ts";
 import type { Style } from "./colour.ts";
-import type { Completion } from "./candidates.ts";
+import { type Completion, NOTHING } from "./candidates.ts";
 import { completeLine } from "./completion.ts";
 import type { History } from "./history.ts";
 import { oneLine, type Output } from "./output.ts";
@@ -27,6 +27,15 @@ export const PROMPT = "(miglab) ";
 
 /** The prompt is drawn so often again, with 200 ms between, behind a line that left a migration under way. */
 const REDRAWS = 8;
+
+/** ms the Tab key waits for what only another machine knows. */
+const TAB_MS = 500;
+
+/** ms behind it in which the keys pressed meanwhile arrive. */
+const ASKED_MS = 50;
+
+/** Longer lists of candidates are not shown at once. */
+const MANY = 200;
 
 /** How a console is run. */
 export interface ConsoleOptions {
@@ -70,6 +79,10 @@ class Console {
   #ended = false;
   /** Ctrl-C ended the migration that was waited for. */
   #cancelled = false;
+  /** Answers to Tab that are awaited. */
+  #asking = 0;
+  /** How often Tab was pressed behind this line. */
+  #tabs = { line: "", times: 0 };
   /** Ctrl-C on an empty line, once. */
   #warned = false;
   readonly #end = Promise.withResolvers<number>();
@@ -85,8 +98,20 @@ class Console {
       history: history.read().reverse(),
       historySize: 1000,
       removeHistoryDuplicates: true,
-      completer: (line: string, done: (error: null, result: [string[], string]) => void) =>
-        done(null, this.#complete(line)),
+      completer: (line: string, done: (error: null, result: [string[], string]) => void) => {
+        this.#asking++;
+        this.#complete(line).then((result) => {
+          if (!this.#left) done(null, result);
+          setTimeout(() => this.#asking--, ASKED_MS);
+        });
+      },
+    });
+    // keys that come together are taken for a pasted text, in which a tab is a blank; those pressed while the machine was
+    // asked come together too
+    let enabled = true;
+    Object.defineProperty(this.#line, "isCompletionEnabled", {
+      get: () => enabled || this.#asking > 0,
+      set: (value: boolean) => enabled = value,
     });
     this.#line.setPrompt(style.bold(PROMPT.trim()) + " ");
     this.#migrations = new Migrations(options.bench.session, (line, detail) => {
@@ -192,15 +217,35 @@ class Console {
     return out.split("\n").map((line) => line === what || line === `Error: ${what}` ? red(line) : line).join("\n");
   }
 
-  #complete(line: string): [string[], string] {
-    let found: Completion;
-    try {
-      found = completeLine(line, { session: this.#options.bench.session, reports: this.#options.reports.shapes });
-    } catch {
-      return [[], line]; // Tab never ends the console
-    }
-    if (found.candidates.length === 0 && found.hint) this.#notice(this.#options.style.dim(found.hint));
-    return [[...found.candidates], found.typed];
+  /** Tab never ends the console, nor says what went wrong with it. */
+  async #complete(line: string): Promise<[string[], string]> {
+    const found = await this.#found(line).catch(() => NOTHING);
+    // typed on meanwhile: what was found is no longer for this place
+    if (this.#left || this.#line.line.slice(0, this.#line.cursor) !== line) return [[], line];
+    const { candidates, typed, hint } = found;
+    if (candidates.length === 0 && hint) this.#notice(this.#options.style.dim(hint));
+    return [[...this.#bounded(line, candidates)], typed];
+  }
+
+  /** What an attached QEMU knows is waited for, but not for long. */
+  async #found(line: string): Promise<Completion> {
+    const { bench: { session }, reports } = this.#options;
+    const find = () => completeLine(line, { session, reports: reports.shapes });
+    if (!session.remote) return find();
+    const asked = session.remote.learn().catch(() => {}).then(async () => {
+      const found = find();
+      return await found.ask?.() ?? found;
+    });
+    return await within(TAB_MS, asked) ?? find();
+  }
+
+  /** A list that would fill several screens is shown to those who press Tab once more. */
+  #bounded(line: string, candidates: readonly string[]): readonly string[] {
+    const again = this.#tabs.line === line ? this.#tabs.times + 1 : 1;
+    this.#tabs = { line, times: again };
+    if (candidates.length <= MANY || again !== 2) return candidates;
+    this.#notice(this.#options.style.dim(`${candidates.length} possibilities; Tab again shows them all`));
+    return [];
   }
 
   #interrupt(): void {
@@ -272,5 +317,16 @@ class Console {
     const { lost } = this.#migrations;
     if (lost) this.#options.output.err(`miglab: ${lost}\n`);
     this.#end.resolve(status);
+  }
+}
+
+/** What comes within so many ms; undefined where it comes later, or fails. */
+async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<undefined>((resolve) => timer = setTimeout(() => resolve(undefined), ms));
+  try {
+    return await Promise.race([work.catch(() => undefined), late]);
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -54,7 +54,7 @@ const loadvm: Command = {
     name: "loadvm",
     params: "tag",
     help: "restore a VM snapshot from its tag",
-    args: [{ name: "name", type: "string" }],
+    args: [{ name: "name", type: "string", names: "snapshots" }],
   },
   run(session) {
     // QEMU stops the guest before it looks, and leaves it so
@@ -68,7 +68,7 @@ const delvm: Command = {
     name: "delvm",
     params: "tag",
     help: "delete a VM snapshot from its tag",
-    args: [{ name: "name", type: "string" }],
+    args: [{ name: "name", type: "string", names: "snapshots" }],
   },
   run: () => undefined,
 };

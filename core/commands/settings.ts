@@ -53,6 +53,7 @@ const infoCapabilities: Command = {
 const setParameter: Command = {
   hmp: {
     name: "migrate_set_parameter",
+    vocabulary: true,
     params: "parameter value",
     help: "Set the parameter for migration",
     args: [

@@ -2,22 +2,22 @@ import assert from "node:assert/strict";
 import { Workbench } from "../../mod.ts";
 
 await using bench = await Workbench.open({ ram: "1M" });
-const candidates = (line: string) => bench.complete(line).candidates;
+const candidates = async (line: string) => (await bench.complete(line)).candidates;
 
-Deno.test("names, items and settings are completed", () => {
-  assert.deepEqual(candidates("migrate_set_"), ["migrate_set_capability", "migrate_set_parameter"]);
-  assert.deepEqual(candidates("info migrate_"), ["migrate_capabilities", "migrate_parameters"]);
-  assert.deepEqual(candidates("migrate_set_capability mapped"), ["mapped-ram"]);
-  assert.deepEqual(candidates("migrate_set_capability mapped-ram o"), ["off", "on"]);
-  assert.deepEqual(candidates("migrate_set_parameter multifd-ch"), ["multifd-channels"]);
-  assert.deepEqual(candidates("migrate -d fi"), ["file:"]);
-  assert.deepEqual(candidates("migrate -"), ["-d", "-r"]);
-  assert.deepEqual(candidates("help info sta"), ["status"]);
-  assert.deepEqual(candidates("stop "), []);
+Deno.test("names, items and settings are completed", async () => {
+  assert.deepEqual(await candidates("migrate_set_"), ["migrate_set_capability", "migrate_set_parameter"]);
+  assert.deepEqual(await candidates("info migrate_"), ["migrate_capabilities", "migrate_parameters"]);
+  assert.deepEqual(await candidates("migrate_set_capability mapped"), ["mapped-ram"]);
+  assert.deepEqual(await candidates("migrate_set_capability mapped-ram o"), ["off", "on"]);
+  assert.deepEqual(await candidates("migrate_set_parameter multifd-ch"), ["multifd-channels"]);
+  assert.deepEqual(await candidates("migrate -d fi"), ["file:"]);
+  assert.deepEqual(await candidates("migrate -"), ["-d", "-r"]);
+  assert.deepEqual(await candidates("help info sta"), ["status"]);
+  assert.deepEqual(await candidates("stop "), []);
 });
 
-Deno.test("a completion says where its word begins", () => {
-  assert.equal(bench.complete("info  sta").start, 6);
+Deno.test("a completion says where its word begins", async () => {
+  assert.equal((await bench.complete("info  sta")).start, 6);
 });
 
 Deno.test("help lists each command once, in order", async () => {

@@ -208,14 +208,28 @@ async function allOff(bench: Workbench): Promise<void> {
 qemuTest("names and values come from the attached QEMU", async () => {
   await using vm = await Qemu.launch({ args: PC });
   await using bench = await Workbench.open({ qmp: vm.qmp });
+  assert((await bench.complete("info bl")).candidates.includes("block"));
+  assert((await bench.complete("device_")).candidates.includes("device_add"));
+  assert.deepEqual((await bench.complete("migrate_set_capability mapped")).candidates, ["mapped-ram"]);
   const { registry } = bench.session;
   const listed = await vm.execute("query-migrate-capabilities") as { capability: string }[];
   assert.deepEqual(registry.capabilities.map(({ name }) => name), listed.map(({ capability }) => capability));
   const compression = registry.parameters.find(({ name }) => name === "multifd-compression");
   assert(compression?.values?.includes("zstd"));
-  assert(bench.complete("info bl").candidates.includes("block"));
-  assert(bench.complete("device_").candidates.includes("device_add"));
-  assert.deepEqual(bench.complete("migrate_set_capability mapped").candidates, ["mapped-ram"]);
+});
+
+qemuTest("commands only QEMU has are asked for when one is typed; hyphens and underscores are one", async () => {
+  await using vm = await Qemu.launch({ args: PC });
+  await using bench = await Workbench.open({ qmp: vm.qmp });
+  const known = (name: string) => bench.session.registry.qmp.has(name);
+  assert.deepEqual(await bench.execute("info status"), { out: "VM status: paused (prelaunch)\n", error: false });
+  assert.equal(known("query-iothreads"), false);
+  assert.deepEqual(await bench.execute("query_iothreads"), { out: "[]\n", error: false });
+  assert.equal(known("query-iothreads"), true);
+  for (const name of ["chardev-remove", "chardev_remove"]) {
+    assert.equal((await bench.execute(`${name} nope`)).out, "Error: Chardev 'nope' not found\n");
+  }
+  assert.equal((await bench.execute("chardev_nonsense x")).out, "unknown command: 'chardev_nonsense'\n");
 });
 
 qemuTest("a foreground migration of a busy guest shows progress and can be cancelled; the guest runs on", async () => {
