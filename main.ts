@@ -8,7 +8,8 @@ import config from "./deno.json" with { type: "json" };
 import { describeError, PROCESS_OUTPUT } from "./repl/output.ts";
 import { runProgram, type Tools } from "./repl/program.ts";
 import { openBench } from "./tools/bench.ts";
-import { diff, explain, inspect, verify, why } from "./tools/look.ts";
+import { explain } from "./tools/explain.ts";
+import { diff, inspect, verify, why } from "./tools/look.ts";
 import { attach, pair, record, replay } from "./tools/machines.ts";
 import { convert, extract, salvage, snap } from "./tools/make.ts";
 

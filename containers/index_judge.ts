@@ -37,13 +37,21 @@ export interface SeenStream {
 
 /** Before machine type 8.1 multifd leaves no mark: then all that can be seen is that pages are missing and no data came. */
 export function ramFormatOf(seen: SeenStream): StreamIndex["ramFormat"] {
-  const { framing, blocks, pageRecords } = seen;
+  const { framing, blocks } = seen;
   if (!blocks.length) return null;
   if (framing.mappedRam) return "mapped-ram";
   if (seen.flush || seen.multifdChannels) return "multifd";
-  const missing = seen.ramEnd && !framing.ignoreShared && blocks.some(({ pages }) => pages.sentPages < pages.pages);
-  const elsewhere = missing && seen.dataPages === 0 && (pageRecords === 0 || flushesAfterSections(seen.machine));
-  return elsewhere ? "multifd" : "stream";
+  const missing = blocks.some(({ pages }) => pages.sentPages < pages.pages);
+  return missing && wentBeside(seen) ? "multifd" : "stream";
+}
+
+/** Whether pages that are missing on a main channel went over multifd channels. */
+export function wentBeside(
+  seen: Pick<SeenStream, "framing" | "flush" | "ramEnd" | "dataPages" | "pageRecords" | "machine">,
+): boolean {
+  if (seen.flush) return true;
+  if (!seen.ramEnd || seen.framing.ignoreShared || seen.dataPages > 0) return false;
+  return seen.pageRecords === 0 || flushesAfterSections(seen.machine);
 }
 
 /** Machine types up to 8.0 (property multifd-flush-after-each-section), and those whose name has no version. */

@@ -24,6 +24,8 @@ export interface ExplainLine {
   readonly meaning: string;
   /** Where the rule is written: file and function in QEMU, with the module of ours that follows it where that says more. */
   readonly source?: string;
+  /** Further channel it is of: its file as it was given. Absent in the main one. */
+  readonly channel?: string;
   /** The first bytes, at most 16; fewer where they were not read. Borrowed until the next line. */
   readonly raw: Uint8Array;
 }

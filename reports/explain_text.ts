@@ -6,6 +6,7 @@
  * @module
  */
 import { hex } from "../stream/errors.ts";
+import type { KnownChannel } from "./channel_kind.ts";
 import type { ExplainLine } from "./explain_lines.ts";
 import { type InspectStyle, printable } from "./inspect_text.ts";
 
@@ -35,7 +36,21 @@ function valueText({ value, path, length }: ExplainLine): string {
   return typeof value === "number" && length >= 4 && value > 9 ? hex(value) : String(value);
 }
 
-/** The object of the contract: `{"offset", "length", "path", "value"?, "meaning", "source"?}`. */
+/**
+ * What stands over the lines of a channel, where there are several.
+ * @param name of its file
+ * @param channel left out: the main one
+ */
+export function channelText(name: string, channel?: KnownChannel): string {
+  const what = !channel
+    ? "main channel"
+    : channel.kind === "empty"
+    ? "empty: a postcopy-preempt channel on which no page was asked for"
+    : `${channel.kind} channel${channel.id === undefined ? "" : ` ${channel.id}`}`;
+  return `${printable(name)}: ${what}`;
+}
+
+/** The object of the contract: `{"offset", "length", "path", "value"?, "meaning", "source"?}`, with "channel" of a further one. */
 export function explainJson({ raw: _, ...line }: ExplainLine): Omit<ExplainLine, "raw"> {
   return line;
 }

@@ -8,6 +8,7 @@ import { createOutput } from "../containers/output_file.ts";
 import { physicalRanges } from "../containers/physical_ram.ts";
 import { PhysicalRam } from "../containers/physical_view.ts";
 import { MemoryFaultError } from "../stream/errors.ts";
+import { noBlock, noPage } from "./place.ts";
 import { RamCopy } from "./ram_copy.ts";
 import { ramProblems, refuse, RefusedError } from "./readable.ts";
 
@@ -110,15 +111,13 @@ function placeNamed(image: Image, id: string): { readonly ram: ImageRam; readonl
     const ram = new PhysicalRam(image.ram, ranges);
     return { ram, block: ram.blocks[0] };
   }
-  const names = image.ram.blocks.map(({ id }) => id);
-  const there = names.length ? `the blocks are ${names.slice(0, 40).join(", ")}` : "there are none";
-  throw new MemoryFaultError(`No RAM block is named ${JSON.stringify(id)}: ${there}`, id, 0);
+  throw new MemoryFaultError(noBlock(id, image.ram.blocks.map(({ id }) => id)), id, 0);
 }
 
 /** The page that holds a byte. @throws {MemoryFaultError} when the block ends before */
 export function pageAt({ id, bytes, pageBytes }: ImageBlock, at: number): { offset: number; length: number } {
   if (at >= bytes) {
-    throw new MemoryFaultError(`No page at 0x${at.toString(16)} of ${id}: it has 0x${bytes.toString(16)}`, id, at);
+    throw new MemoryFaultError(noPage(id, at, bytes), id, at);
   }
   const offset = at - at % pageBytes;
   return { offset, length: Math.min(pageBytes, bytes - offset) };

@@ -56,7 +56,7 @@ export class RamDecoder {
       const ok = reader.ensure(8);
       if (ok !== true && !(await ok)) await reader.need(8, "Cannot read RAM record", ["Getting RAM address failed"]);
       const { framing } = this;
-      if (!framing.pageSizeKnown && this.blocks.length && this.#flagsAhead() & PAGE_KINDS) {
+      if (!framing.pageSizeKnown && (this.blocks.length || framing.anyBlock) && this.#flagsAhead() & PAGE_KINDS) {
         framing.pageSize = await probePageSize(reader);
         framing.pageSizeKnown = true;
       }

@@ -21,6 +21,9 @@ import type { RamBlockEntry, StreamRecord } from "./records.ts";
 /** Blocks of a list; QEMU machines have under a hundred. */
 const BLOCK_LIMIT = 65535;
 
+/** Length of a block that no list has. */
+const UNLISTED_LENGTH = 2 ** 52;
+
 /** What the configuration and the commands before it say about the ram sections. */
 export interface RamFraming {
   /** Bytes; a power of two. */
@@ -31,6 +34,8 @@ export interface RamFraming {
   /** No configuration said which capabilities are on: the first block shows whether mapped-ram is. */
   unconfigured?: boolean;
   ignoreShared: boolean;
+  /** The list is on another channel that is not there: records name blocks of a length nobody knows. */
+  anyBlock?: boolean;
   /** POSTCOPY_ADVISE with a payload was seen: blocks on huge pages carry their page size. */
   postcopyAdvised: boolean;
 }
@@ -47,7 +52,15 @@ export class RamBlockList {
 
   /** Index of the block with that name, -1 when it is not in the list. */
   indexOf(idstr: string): number {
-    return this.#index.get(idstr) ?? -1;
+    return this.#index.get(idstr) ?? (this.framing.anyBlock ? this.#unlisted(idstr) : -1);
+  }
+
+  /** A block that no list has. @returns -1 for what no block is called */
+  #unlisted(idstr: string): number {
+    if (idstr === "" || !printable(idstr) || this.blocks.length >= BLOCK_LIMIT) return -1;
+    const index = this.blocks.push({ idstr, usedLength: UNLISTED_LENGTH }) - 1;
+    this.#index.set(idstr, index);
+    return index;
   }
 
   /** Decode the list; the reader stands on its MEM_SIZE word. */

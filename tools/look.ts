@@ -1,20 +1,15 @@
 /**
- * Reports that say what is in saved guests: inspect, explain, verify, why, diff.
+ * Reports that say what is in saved guests: inspect, verify, why, diff.
  * @module
  */
-import type { FileSource } from "../containers/file_source.ts";
 import type { Image } from "../containers/image.ts";
 import type { Diff } from "../repl/commands/diff.ts";
-import type { Explain, ExplainedLine, ExplainRequest } from "../repl/commands/explain.ts";
 import type { Inspect } from "../repl/commands/inspect.ts";
 import type { Verify } from "../repl/commands/verify.ts";
 import type { Why } from "../repl/commands/why.ts";
-import type { FileWork } from "../repl/file_work.ts";
 import { openFile, openPass, placeOf } from "./files.ts";
-import type { BlockPlace } from "../reports/place.ts";
 import { channelHint, offsetHint, withHint } from "./hint.ts";
-import { isPipe, rereadable } from "./pipes.ts";
-import { sizeOf } from "./words.ts";
+import { rereadable } from "./pipes.ts";
 
 /** What a saved guest holds. */
 export const inspect: Inspect = async (path, request, work) => {
@@ -41,70 +36,6 @@ export const inspect: Inspect = async (path, request, work) => {
     throw error;
   }
 };
-
-/** Every byte named. */
-export const explain: Explain = async function* (path, request, work) {
-  const { at, address, pages, limit, section } = request;
-  const [{ explainImage }, { explainJson, explainText }, { parsePlace }] = await Promise.all([
-    import("../reports/explain.ts"),
-    import("../reports/explain_text.ts"),
-    import("../reports/place.ts"),
-  ]);
-  // where an address lies is told by another pass before this one
-  const input = address === undefined ? path : await rereadable(path);
-  const place = address !== undefined
-    ? await physicalPlace(input, address, request, work)
-    : at === undefined
-    ? undefined
-    : parsePlace(at);
-  if (address !== undefined && place === undefined) return `no RAM block is known to be at guest-physical ${address}`;
-  const page = typeof place === "object" ? place : undefined;
-  const { channels: _, ...where } = await placeOf(request, work);
-  let fault: Error | undefined;
-  let lines = 0;
-  for await (
-    const line of explainImage(input, {
-      limit,
-      section,
-      ...where,
-      ...(typeof place === "number" ? { at: place } : {}),
-      ...(page ? { page } : {}),
-      pages: pages ? "each" : "runs",
-      onFault: (error) => fault = error,
-    })
-  ) {
-    lines++;
-    yield { json: explainJson(line), text: (style) => explainText(line, style) } satisfies ExplainedLine;
-  }
-  if (lines === 0 && !fault && page && section === undefined) {
-    await checkPlace(input, page, request, work);
-    return `nothing holds page 0x${page.offset.toString(16)} of ${page.block}: it counts as zero`;
-  }
-  if (lines === 0 && !fault) {
-    const behind = typeof place === "number" ? ` at or behind 0x${place.toString(16)}` : "";
-    return section === undefined ? `nothing${behind} to explain` : `no section${behind} is called ${section}`;
-  }
-  return fault && fault.message + await offsetHint(fault.message, path, where.offset);
-};
-
-/** @throws {CommandError} when there is no such block, or it is shorter */
-async function checkPlace(
-  input: string | FileSource,
-  place: BlockPlace,
-  request: ExplainRequest,
-  work: FileWork,
-): Promise<void> {
-  if (typeof input === "string" && isPipe(input)) return; // it was read
-  const { blockNamed, pageAt } = await import("../reports/extract.ts");
-  await using image = await openPass(input, request, work);
-  pageAt(blockNamed(image, place.block), place.offset);
-}
-
-async function physicalPlace(input: string | FileSource, address: string, request: ExplainRequest, work: FileWork) {
-  const { resolvePhysical } = await import("../reports/place.ts");
-  await using image = await openPass(input, request, work);
-  return resolvePhysical(image, (await sizeOf(address))!);
-}
 
 /** Every invariant. */
 export const verify: Verify = async (path, request, work) => {

@@ -4,15 +4,15 @@
  */
 import { InvalidArgumentError } from "@commander-js/extra-typings";
 import type { Style } from "../colour.ts";
-import { type FileRequest, fileRequest, OFFSET, SNAPSHOT } from "../file_options.ts";
+import { CHANNEL, type FileRequest, fileRequest, OFFSET, SNAPSHOT } from "../file_options.ts";
 import { type FileWork, fileWork } from "../file_work.ts";
 import { isSize, sizeArgument, UsageError } from "../options.ts";
 import { oneLine } from "../output.ts";
 import type { CommandModule, Context } from "../program.ts";
 
 /** What is asked of a file. */
-export interface ExplainRequest extends Omit<FileRequest, "channels"> {
-  /** Offset in the file, or BLOCK:OFFSET. */
+export interface ExplainRequest extends FileRequest {
+  /** Offset in the file, CHANNEL:OFFSET or BLOCK:OFFSET. */
   readonly at?: string;
   /** Guest-physical address: a size. */
   readonly address?: string;
@@ -24,8 +24,8 @@ export interface ExplainRequest extends Omit<FileRequest, "channels"> {
 
 /** One field. */
 export interface ExplainedLine {
-  /** The value of `--json`. */
-  readonly json: object;
+  /** The value of `--json`; a heading has none. */
+  readonly json?: object;
   /** Without a line feed. */
   text(style: Style): string;
 }
@@ -50,11 +50,16 @@ that is packed the unpacked bytes are counted.
 --at OFFSET begins with the line that holds that byte and prints ${LINES_AT} lines, or --limit. --at BLOCK:OFFSET and --address go
 the other way: what in the file holds that page of RAM.
 
+The files of --channel follow the main one, each under its name (in --json each line has it as "channel"); --at CHANNEL:OFFSET
+begins in one, named by its path or the last part of that. --section ram shows those packets and records that carry RAM. A
+channel that is FILE itself is explained, too, as far as it goes without the main one.
+
 Examples:
   miglab explain vm.sav | less
   miglab explain vm.sav --at 0x2100000 --limit 1      which page is that?
   miglab explain vm.sav --at pc.ram:0x2000000         where is that page?
   miglab explain vm.sav --section cpu
+  miglab explain main.bin --channel ch0.bin --channel ch1.bin --at ch0.bin:0x40
   miglab explain vm.sav --json | jq -s 'map(.length) | add'`;
 
 /** Declares `explain`. */
@@ -65,13 +70,14 @@ export const explainCommand: CommandModule = (root, context) => {
     .argument("<file>", "a saved guest; - is standard input")
     .option(
       "--at <place>",
-      "begin there: an offset in the file, or BLOCK:OFFSET for what holds that page",
+      "begin there: an offset in the file, CHANNEL:OFFSET in another; BLOCK:OFFSET: what holds that page",
       placeArgument,
     )
     .option("--address <address>", "what holds the page at this guest-physical address", sizeArgument)
     .option("--limit <lines>", "so many lines", linesArgument)
     .option("--section <name>", "only sections of this name")
     .option("--pages", "a line for each page record (always with --json)")
+    .option(...CHANNEL)
     .option(...SNAPSHOT)
     .option(...OFFSET)
     .addHelpText("after", DETAILS)
@@ -85,7 +91,7 @@ export const explainCommand: CommandModule = (root, context) => {
     });
 };
 
-/** OFFSET or BLOCK:OFFSET; names of blocks have colons too. */
+/** OFFSET, or with a name in front; names of blocks have colons too. */
 function placeArgument(text: string): string {
   const colon = text.lastIndexOf(":");
   if (colon === 0 || !isSize(text.slice(colon + 1))) {
@@ -115,7 +121,8 @@ async function explain(
     for (;;) {
       const { value, done } = await lines.next();
       if (done) return value === undefined ? undefined : oneLine(value);
-      text += (json ? JSON.stringify(value.json) : value.text(style)) + "\n";
+      if (!json) text += value.text(style) + "\n";
+      else if (value.json) text += JSON.stringify(value.json) + "\n";
       if (text.length < CHUNK) continue;
       const ready = text;
       text = "";
