@@ -13,18 +13,18 @@ import { TransportError } from "../stream/errors.ts";
 import type { ReportInput } from "./input.ts";
 import { type Finding, verifyImage, type VerifyOptions } from "./verify.ts";
 import { WhyFacts, type WhyPlace } from "./why_facts.ts";
+import { ENDED, failureLines } from "./why_lines.ts";
 import { FRAME_RULES, type WhyContext, type WhyRule } from "./why_rules.ts";
 import { CHANNEL_RULES, COMMAND_RULES } from "./why_rules_channels.ts";
+import { HOST_RULES } from "./why_rules_host.ts";
+import { LIBVIRT_RULES } from "./why_rules_libvirt.ts";
 import { RAM_RULES } from "./why_rules_ram.ts";
 
 export type { WhyPlace } from "./why_facts.ts";
 
 /** What a broken file can make QEMU say; the other rows are about settings and the outside world. */
 const STREAM_RULES: readonly WhyRule[] = [...FRAME_RULES, ...RAM_RULES, ...COMMAND_RULES];
-const RULES: readonly WhyRule[] = [...STREAM_RULES, ...CHANNEL_RULES];
-/** Most lines of a failure that are looked at, and of each so many characters. */
-const LINE_LIMIT = 100;
-const WIDTH_LIMIT = 1000;
+const RULES: readonly WhyRule[] = [...STREAM_RULES, ...CHANNEL_RULES, ...LIBVIRT_RULES, ...HOST_RULES];
 
 /** errno texts of QEMU's last line. */
 const REASONS: Readonly<Record<string, string>> = {
@@ -36,9 +36,6 @@ const REASONS: Readonly<Record<string, string>> = {
   "Numerical result out of range": "a command of the wrong length",
   "Resource temporarily unavailable": "a package shorter than announced",
 };
-
-/** How it ended; other lines say why. */
-const ENDED = /^(?:load of migration failed|Error -?\d+ while loading VM state)(?:: (.+))?$/;
 
 /** One line of the failure. */
 export interface WhyFinding {
@@ -84,7 +81,7 @@ export type WhyOptions = Pick<VerifyOptions, "offset" | "snapshot" | "tables" | 
 export async function whyFailed(input: ReportInput, error: string, options: WhyOptions = {}): Promise<WhyReport> {
   const { against, ...where } = options;
   const facts = await WhyFacts.of(input, where);
-  const { lines, warnings, reason } = linesOf(error);
+  const { lines, warnings, reason } = failureLines(error);
   const context = contextOf(lines, facts);
   const findings: WhyFinding[] = [], frames: WhyFinding[] = [], unknown: string[] = [];
   for (const line of lines) {
@@ -104,52 +101,6 @@ export async function whyFailed(input: ReportInput, error: string, options: WhyO
     unknown,
     damage: facts.findings.filter(({ severity }) => severity === "error"),
   };
-}
-
-/**
- * What programs put in front of a sentence, each in front of others:
- *
- *     error: internal error: QEMU unexpectedly closed the monitor (vm='x'): 2026-01-02T03:04:05.6Z qemu-kvm: SENTENCE
- *     Error restoring domain: operation failed: job 'start' failed: SENTENCE
- */
-const WRAPPINGS: readonly RegExp[] = [
-  /^\d{4}-\d\d-\d\dT\S+Z?:? /,
-  /^(?:\S*(?:qemu|kvm)\S*): (?:-incoming [^:]+:[^:]*: )?/i,
-  /^(?:error|warning): /i,
-  /^Failed to \w+ (?:domain|snapshot|save image)[^:]*: /i,
-  /^Error \w+ing (?:domain|snapshot)[^:]*: /i,
-  /^(?:operation failed|internal error): /i,
-  /^job '\w+' failed: /,
-  /^qemu unexpectedly closed the monitor(?: \(vm='[^']*'\))?(?:: |$)/i,
-  /^process exited while connecting to monitor(?:: |$)/i,
-];
-/** What QEMU itself says is no failure: told only where something is known about it. */
-const WARNING = /(?:^|: )warning: /i;
-/** What virsh says before it says why. */
-const ANNOUNCEMENT = /^error: Failed to \w+ (?:domain|snapshot|save image)[^:]*$/i;
-
-/** One line without what is around its sentence. */
-function unwrapped(line: string): string {
-  if (ANNOUNCEMENT.test(line)) return "";
-  for (let before = ""; before !== line;) {
-    before = line;
-    line = WRAPPINGS.reduce((text, wrapping) => text.replace(wrapping, ""), line);
-  }
-  return line === "error" ? "" : line;
-}
-
-/** Lines without time, program and wrapping; the last one's errno. */
-function linesOf(error: string): { lines: string[]; warnings: Set<string>; reason?: string } {
-  const lines: string[] = [], warnings = new Set<string>();
-  let reason: string | undefined;
-  for (const raw of error.split(/\r?\n/).slice(0, LINE_LIMIT)) {
-    const line = unwrapped(raw.slice(0, WIDTH_LIMIT).trim());
-    if (line === "") continue;
-    reason = ENDED.exec(line)?.[1] ?? reason;
-    lines.push(line);
-    if (WARNING.test(raw)) warnings.add(line);
-  }
-  return { lines, warnings, ...(reason ? { reason } : {}) };
 }
 
 /** Whose state it was about, by the lines that say so. */

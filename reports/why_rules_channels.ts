@@ -1,9 +1,8 @@
 /**
- * Sentences of QEMU and libvirt about commands, postcopy, further channels, capabilities and files, and what each means. See
- * why_rules.ts.
+ * Sentences of QEMU about commands, postcopy, further channels, capabilities and files, and what each means. See why_rules.ts.
  *
  * Source of the sentences: QEMU 10.0 migration/savevm.c (loadvm_process_command), postcopy-ram.c, multifd.c, options.c
- * (migrate_caps_check), migration.c, file.c; libvirt src/qemu/qemu_saveimage.c.
+ * (migrate_caps_check), migration.c, file.c.
  * @module
  */
 import type { WhyFacts, WhyPlace } from "./why_facts.ts";
@@ -147,7 +146,7 @@ export const COMMAND_RULES: readonly WhyRule[] = [
   },
 ];
 
-/** Rows about multifd, capabilities, files and libvirt. */
+/** Rows about multifd, capabilities and files. */
 export const CHANNEL_RULES: readonly WhyRule[] = [
   {
     pattern: /multifd channel (?<channel>\d+): multifd: received packet magic (\S+),? expected (\S+)$/,
@@ -274,6 +273,16 @@ export const CHANNEL_RULES: readonly WhyRule[] = [
     advice: "switch return-path and postcopy-ram off for files; else look at disk space and the other side",
   },
   {
+    pattern: /^Unable to (?:read from|write to) command: (.*)$/,
+    cause: "the program of exec: ended, or closed its end of the pipe ($1)",
+    advice: "run it by hand: its own messages say why; with exec: QEMU does not look at its exit status",
+  },
+  {
+    pattern: /^(?:The incoming migration has already been started|'-incoming' was not specified on the command line)$/,
+    cause: "this QEMU does not wait for a migration: one has begun, or it was started without -incoming defer",
+    advice: "start another QEMU with -incoming defer and give it migrate_incoming once",
+  },
+  {
     pattern: /^Sibling indicated error (\d+)$/,
     cause: "the destination failed",
     advice: "its messages say why",
@@ -283,41 +292,5 @@ export const CHANNEL_RULES: readonly WhyRule[] = [
     cause: "a length in the stream is damaged, and QEMU believed it",
     advice: DAMAGED,
     find: (_, facts) => facts.line(/^configuration\.length$/),
-  },
-  {
-    pattern: /^failed to read qemu header$/,
-    cause: "the file has fewer than the 92 bytes of libvirt's header",
-    advice: "the save did not begin, or it is not libvirt's file",
-  },
-  {
-    pattern: /^save image is incomplete$/,
-    cause: "libvirt did not come to the end of the save: its last step is to write LibvirtQemudSave",
-    advice:
-      "miglab salvage tells what it holds; when the stream is complete all the same, miglab convert makes a good image of it",
-    find: (_, facts) => facts.line(/^libvirt\.magic$/),
-  },
-  {
-    pattern: /^image magic is incorrect$/,
-    cause: "the file is no libvirt save image: a bare stream (virsh dump), or another file",
-    advice: "miglab inspect says what it is; miglab convert --to libvirt-raw puts a header in front",
-    find: (_, facts) => facts.line(/^(libvirt|header)\.magic$/),
-  },
-  {
-    pattern: /^image version is not supported \((\d+) > (\d+)\)$/,
-    cause: "the header is of version $1: a newer libvirt, or damage",
-    advice: DAMAGED,
-    find: (_, facts) => facts.line(/^libvirt\.version$/),
-  },
-  {
-    pattern: /^unsupported save image format: (\d+)$/,
-    cause: "the stream is packed in a way this libvirt does not know ($1; zstd is 5 since 10.4, sparse 6 since 11.2)",
-    advice: "use a newer libvirt, or miglab convert --to libvirt-raw",
-    find: (_, facts) => facts.line(/^libvirt\.format$/),
-  },
-  {
-    pattern: /^(?:invalid header data length: (\d+)|failed to read (?:domain XML|cookie))$/,
-    cause: "the data area behind libvirt's header is cut, or its length is damaged",
-    advice: DAMAGED,
-    find: (_, facts) => facts.line(/^libvirt\.dataBytes$/),
   },
 ];
