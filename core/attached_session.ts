@@ -62,6 +62,8 @@ export class AttachedSession extends Session {
   #info: MigrationInfo = {};
   #following = false;
   #leaving = false;
+  /** It was asked to end: that it hangs up is no loss. */
+  quitting = false;
 
   private constructor(client: QmpClient, ours: Registry, beginning: Beginning, options: AttachOptions) {
     const { registry, guest, runState, info } = beginning;
@@ -308,7 +310,9 @@ export class AttachedSession extends Session {
     const text = `lost QEMU at ${this.client.address}: ${reason}`;
     this.outgoing.lose(text);
     this.incoming.lose(text);
-    if (!this.#leaving && this.exitStatus === undefined) this.toStderr(`${text}; the next command connects again`);
+    if (!this.#leaving && !this.quitting && this.exitStatus === undefined) {
+      this.toStderr(`${text}; the next command connects again`);
+    }
   }
 }
 
@@ -356,11 +360,15 @@ class RemoteQemu implements Remote {
     // a destination that reads a file answers nobody before its end
     const slow = SLOW.test(name) || this.#session.incoming.running;
     const timeoutMs = slow ? undefined : PATIENCE_MS;
+    if (name === "quit") this.#session.quitting = true;
     try {
       const value = await this.#session.client.execute(name, args, { fd, oob, timeoutMs });
       if (name === "query-migrate") this.#session.took(value as MigrationInfo);
       await this.#session.changed(name, args);
       return value;
+    } catch (error) {
+      if (name === "quit") this.#session.quitting = false;
+      throw error;
     } finally {
       if (fd) closeHeld(fd);
     }

@@ -375,6 +375,29 @@ Deno.test("a served session answers several clients, and ends with quit", async 
   assert.throws(() => Deno.statSync(`${both.directory}/qmp`), Deno.errors.NotFound);
 });
 
+Deno.test("a machine that was asked to end and hangs up is not lost", async () => {
+  await using both = await pair();
+  const behind = `${both.directory}/qmp`;
+  const relay = async (conn: Deno.Conn) => {
+    const machine = await Deno.connect({ transport: "unix", path: behind });
+    const back = machine.readable.pipeTo(conn.writable).catch(() => {});
+    const reader = conn.readable.pipeThrough(new TextDecoderStream()).getReader();
+    for (let asked = await reader.read(); !asked.done; asked = await reader.read()) {
+      if (asked.value.includes('"quit"')) break; // without an answer
+      await machine.write(new TextEncoder().encode(asked.value));
+    }
+    machine.close();
+    await back;
+  };
+  await withServer(relay, async (path) => {
+    const reported: string[] = [];
+    await using bench = await Workbench.open({ qmp: path, report: (line) => reported.push(line) });
+    assert.deepEqual(await bench.execute("quit"), { out: "", error: false });
+    assert.equal(bench.session.exitStatus, 0);
+    assert.deepEqual(reported, []);
+  });
+});
+
 async function until(condition: () => boolean): Promise<void> {
   const end = performance.now() + 5000;
   while (!condition()) {
