@@ -114,6 +114,8 @@ export class AttachedNames {
         ) => [name, id]);
       case "trace-events":
         return names(await this.#asked("trace-event-get-state", { name: `${typed}*` }));
+      case "fdsets":
+        return (await this.#asked<{ "fdset-id": number }[]>("query-fdsets")).map((set) => String(set["fdset-id"]));
       case "watchdog-actions":
         return this.#values("watchdog-set-action", "action");
       default:

@@ -32,6 +32,8 @@ export type NameKind =
   /** Keys joined by hyphens. */
   | "keys"
   | "watchdog-actions"
+  /** Sets of descriptors, by number. */
+  | "fdsets"
   | "qom-paths"
   /** Properties of the object named before. */
   | "qom-properties";

@@ -139,7 +139,7 @@ function completeUri(last: string, session: Session): Completion {
   switch (uri.slice(0, colon)) {
     case "file": {
       const fdset = /^\/dev\/fdset\/(\d*)$/.exec(rest);
-      if (fdset) return some(session.fds.queryFdsets().map((set) => String(set.fdsetId)), fdset[1]);
+      if (fdset) return completeFdset(fdset[1], session);
       const option = /,([a-z]*)$/.exec(rest);
       if (option && !option[1]) return some(["offset="], "");
       if (option) return some(["offset="], option[1]);
@@ -153,6 +153,11 @@ function completeUri(last: string, session: Session): Completion {
     default:
       return NOTHING;
   }
+}
+
+function completeFdset(typed: string, { remote, fds }: Session): Completion {
+  if (!remote) return some(fds.queryFdsets().map((set) => String(set.fdsetId)), typed);
+  return { ...NOTHING, ask: async () => namesFound({ ...await remote.names("fdsets", typed, []), open: true }) };
 }
 
 /** Words of the line; undefined when a quote in it is broken. */
