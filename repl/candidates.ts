@@ -31,6 +31,13 @@ export function some(all: readonly string[], typed: string): Completion {
   return { candidates: all.filter((one) => one.startsWith(typed)), typed };
 }
 
+/** What all of these begin with. */
+export function commonBeginning([first = "", ...others]: readonly string[]): string {
+  let length = first.length;
+  for (const other of others) while (!other.startsWith(first.slice(0, length))) length--;
+  return first.slice(0, length);
+}
+
 /** Names another machine knows. */
 export function namesFound({ words, typed, open, hint }: Names): Completion {
   return { ...(open ? some : whole)(words, typed), ...(hint ? { hint } : {}) };

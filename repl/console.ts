@@ -13,29 +13,28 @@ import { createInterface, type Interface } from "node:readline";
 import { stringifyJson } from "../core/json.ts";
 import { type Answer, type Bench, Migrations } from "./bench.ts";
 import type { Style } from "./colour.ts";
-import { type Completion, NOTHING } from "./candidates.ts";
-import { completeLine } from "./completion.ts";
 import type { History } from "./history.ts";
 import { oneLine, type Output } from "./output.ts";
 import type { ReportLines } from "./report_line.ts";
 import { complaintOf } from "./script.ts";
+import { TabKey } from "./tab_key.ts";
 import type { Terminal } from "./terminal.ts";
 import type { Watch } from "./watch.ts";
 
 /** What stands before the line. */
 export const PROMPT = "(miglab) ";
 
+const LEAVE = "(to leave, type quit or press Ctrl-D)\n";
+/** `quit` is a word to that QEMU. */
+const LEAVE_QEMU = "(to leave, press Ctrl-D; quit ends QEMU)\n";
+
 /** The prompt is drawn so often again, with 200 ms between, behind a line that left a migration under way. */
 const REDRAWS = 8;
 
-/** ms the Tab key waits for what only another machine knows. */
-const TAB_MS = 500;
-
-/** ms behind it in which the keys pressed meanwhile arrive. */
-const ASKED_MS = 50;
-
-/** Longer lists of candidates are not shown at once. */
-const MANY = 200;
+/** ms a QEMU may be silent before that is said. */
+const SILENT_MS = 2000;
+const SILENT = "QEMU has not answered yet; Ctrl-C stops waiting";
+const ABANDONED = "no longer waiting for QEMU; what it was asked it may still do";
 
 /** How a console is run. */
 export interface ConsoleOptions {
@@ -66,6 +65,7 @@ export function runConsole(options: ConsoleOptions): Promise<number> {
 class Console {
   readonly #options: ConsoleOptions;
   readonly #line: Interface;
+  readonly #tab: TabKey;
   readonly #migrations: Migrations;
   readonly #queue: string[] = [];
   /** A line is being run. */
@@ -73,23 +73,26 @@ class Console {
   #left = false;
   /** How often the prompt is still to be drawn again. */
   #redraws = 0;
+  /** Ends the wait for an answer of another process. */
+  #abandon?: () => void;
   /** Ends the report that runs. */
   #report?: AbortController;
   /** No more input will come. */
   #ended = false;
   /** Ctrl-C ended the migration that was waited for. */
   #cancelled = false;
-  /** Answers to Tab that are awaited. */
-  #asking = 0;
-  /** How often Tab was pressed behind this line. */
-  #tabs = { line: "", times: 0 };
   /** Ctrl-C on an empty line, once. */
   #warned = false;
   readonly #end = Promise.withResolvers<number>();
 
   constructor(options: ConsoleOptions) {
     this.#options = options;
-    const { terminal, history, style } = options;
+    const { terminal, history, style, bench, reports } = options;
+    this.#tab = new TabKey({
+      session: bench.session,
+      reports: reports.shapes,
+      notice: (text) => this.#notice(style.dim(text)),
+    });
     this.#line = createInterface({
       input: terminal.input,
       output: terminal.output,
@@ -98,21 +101,9 @@ class Console {
       history: history.read().reverse(),
       historySize: 1000,
       removeHistoryDuplicates: true,
-      completer: (line: string, done: (error: null, result: [string[], string]) => void) => {
-        this.#asking++;
-        this.#complete(line).then((result) => {
-          if (!this.#left) done(null, result);
-          setTimeout(() => this.#asking--, ASKED_MS);
-        });
-      },
+      completer: (text: string, done: Parameters<TabKey["press"]>[1]) => this.#tab.press(text, done),
     });
-    // keys that come together are taken for a pasted text, in which a tab is a blank; those pressed while the machine was
-    // asked come together too
-    let enabled = true;
-    Object.defineProperty(this.#line, "isCompletionEnabled", {
-      get: () => enabled || this.#asking > 0,
-      set: (value: boolean) => enabled = value,
-    });
+    this.#tab.join(this.#line);
     this.#line.setPrompt(style.bold(PROMPT.trim()) + " ");
     this.#migrations = new Migrations(options.bench.session, (line, detail) => {
       if (!detail || options.verbose) this.#notice(`miglab: ${line}`);
@@ -138,6 +129,7 @@ class Console {
       clearInterval(ticker);
       silence();
       this.#left = true;
+      this.#tab.close();
       line.close();
       terminal.release();
     }
@@ -180,7 +172,12 @@ class Console {
     history.add(line);
     if (reports.owns(line)) return await this.#inspect(line);
     const work = this.#migrations.follow(() => line.startsWith("{") ? this.#request(line) : bench.execute(text));
-    const { out, error, failure } = await watch(work, () => this.#migrations.figures);
+    const answer = await watch(bench.session.remote ? this.#patiently(work) : work, () => this.#migrations.figures);
+    if (!answer) {
+      this.#cancelled = false;
+      return output.err(style.dim(ABANDONED) + "\n");
+    }
+    const { out, error, failure } = answer;
     const listed = line === "help" || line === "?" ? reports.below(out) : out;
     output.out(error && !failure ? this.#marked(out) : listed);
     if (failure) output.err(style.red(`miglab: ${oneLine(failure)}`) + "\n");
@@ -192,6 +189,21 @@ class Console {
     this.#cancelled = false;
     if (!error) reports.heard(line);
     if (bench.session.exitStatus !== undefined) this.#leave(bench.session.exitStatus);
+  }
+
+  /** Another process may never answer: it is stopped in a debugger, or reads a file. @returns undefined: nobody waits any more */
+  async #patiently(work: Promise<Answer>): Promise<Answer | undefined> {
+    const { promise, resolve } = Promise.withResolvers<undefined>();
+    this.#abandon = () => resolve(undefined);
+    const timer = setTimeout(() => {
+      if (!this.#migrations.running) this.#notice(this.#options.style.dim(SILENT));
+    }, SILENT_MS);
+    try {
+      return await Promise.race([work, promise]);
+    } finally {
+      clearTimeout(timer);
+      this.#abandon = undefined;
+    }
   }
 
   async #inspect(line: string): Promise<void> {
@@ -217,49 +229,19 @@ class Console {
     return out.split("\n").map((line) => line === what || line === `Error: ${what}` ? red(line) : line).join("\n");
   }
 
-  /** Tab never ends the console, nor says what went wrong with it. */
-  async #complete(line: string): Promise<[string[], string]> {
-    const found = await this.#found(line).catch(() => NOTHING);
-    // typed on meanwhile: what was found is no longer for this place
-    if (this.#left || this.#line.line.slice(0, this.#line.cursor) !== line) return [[], line];
-    const { candidates, typed, hint } = found;
-    if (candidates.length === 0 && hint) this.#notice(this.#options.style.dim(hint));
-    return [[...this.#bounded(line, candidates)], typed];
-  }
-
-  /** What an attached QEMU knows is waited for, but not for long. */
-  async #found(line: string): Promise<Completion> {
-    const { bench: { session }, reports } = this.#options;
-    const find = () => completeLine(line, { session, reports: reports.shapes });
-    if (!session.remote) return find();
-    const asked = session.remote.learn().catch(() => {}).then(async () => {
-      const found = find();
-      return await found.ask?.() ?? found;
-    });
-    return await within(TAB_MS, asked) ?? find();
-  }
-
-  /** A list that would fill several screens is shown to those who press Tab once more. */
-  #bounded(line: string, candidates: readonly string[]): readonly string[] {
-    const again = this.#tabs.line === line ? this.#tabs.times + 1 : 1;
-    this.#tabs = { line, times: again };
-    if (candidates.length <= MANY || again !== 2) return candidates;
-    this.#notice(this.#options.style.dim(`${candidates.length} possibilities; Tab again shows them all`));
-    return [];
-  }
-
   #interrupt(): void {
     const { output } = this.#options;
     if (this.#busy) {
       this.#queue.length = 0;
       if (this.#report) this.#report.abort();
-      else if (this.#migrations.running) this.#cancel();
+      else if (this.#migrations.running && !this.#cancelled) this.#cancel();
+      else this.#abandon?.();
       return;
     }
     const empty = this.#line.line === "";
     this.#line.write(null, { ctrl: true, name: "e" });
     output.out("^C\n");
-    if (empty && this.#warned) output.out("(to leave, type quit or press Ctrl-D)\n");
+    if (empty && this.#warned) output.out(this.#options.bench.session.remote ? LEAVE_QEMU : LEAVE);
     this.#warned = empty && !this.#warned;
     Object.assign(this.#line, { line: "", cursor: 0, prevRows: 0 });
     this.#prompt();
@@ -267,7 +249,7 @@ class Console {
 
   async #cancel(): Promise<void> {
     this.#cancelled = true;
-    const { error, out } = await this.#options.bench.execute("migrate_cancel");
+    const { error, out } = await this.#options.bench.execute("migrate_cancel"); // may not answer either
     if (error) this.#notice(oneLine(out));
   }
 
@@ -317,16 +299,5 @@ class Console {
     const { lost } = this.#migrations;
     if (lost) this.#options.output.err(`miglab: ${lost}\n`);
     this.#end.resolve(status);
-  }
-}
-
-/** What comes within so many ms; undefined where it comes later, or fails. */
-async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<undefined>((resolve) => timer = setTimeout(() => resolve(undefined), ms));
-  try {
-    return await Promise.race([work.catch(() => undefined), late]);
-  } finally {
-    clearTimeout(timer);
   }
 }

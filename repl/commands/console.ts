@@ -64,5 +64,5 @@ function banner(version: string, { session }: Bench, options: RootOptions, { bol
     }`
     : `${file ?? "model guest"}, ${configuration.machine}, ${bytesText(ram)}`;
   return `${bold(`miglab ${version}`)}: ${what}, ${session.runState}\n` +
-    dim("help lists the commands, Tab completes, Ctrl-D leaves");
+    dim(`help lists the commands, Tab completes, Ctrl-D leaves${session.remote ? "; quit ends QEMU" : ""}`);
 }

@@ -3,7 +3,8 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { Qemu, Workbench } from "../../mod.ts";
+import { holdPath, Qemu, Workbench } from "../../mod.ts";
+import { completeLine } from "../../repl/completion.ts";
 import { MAIN } from "../program.ts";
 import { Pty, whyNoPty } from "../repl/pty.ts";
 import { qemuTest } from "./available.ts";
@@ -121,6 +122,9 @@ qemuTest("Tab knows more than QEMU's own: properties, nodes, paths of objects", 
     for (const line of ["device_add nonsense,x", "qom-list /nonsense/x", "object_add nonsense,x"]) {
       await assert.rejects(at(line), { name: "CommandError" }, line);
     }
+    await bench.qmp("add-fd", { "fdset-id": 7 }, { fd: holdPath("/dev/null") });
+    const { candidates, ask } = completeLine("migrate file:/dev/fdset/", bench);
+    assert.deepEqual([candidates, await ask?.()], [[], { candidates: ["7"], typed: "" }]);
     await vm.hmp("device_add e1000,id=late");
     assert.deepEqual(await at("device_del l"), ["late"]); // not what was there the last time
   } finally {
@@ -154,7 +158,12 @@ qemuTest(`Tab at the prompt asks the QEMU it is attached to${obstacle ? ` (${obs
     await pty.expect(PROMPT);
     // a list of several screens is asked for once more
     await pty.type("trace-event ");
-    await pty.pressUntil("\t", /\n?[0-9]{4} possibilities; Tab again shows them all\n/);
+    await pty.press("\t");
+    await pty.expect(/[0-9]{4} possibilities; Tab again shows them all\n/);
+    await pty.expect(`${PROMPT}trace-event `);
+    await pty.press("\t");
+    await pty.expect(/\bqmp_job_dismiss\b/);
+    await pty.expect(`${PROMPT}trace-event `);
     await pty.press("\x03");
     await pty.expect(PROMPT);
     // nothing is said of what cannot be completed, and a line goes on behind it

@@ -50,6 +50,43 @@ qemuTest(`the console drives a QEMU as it drives the model${obstacle ? ` (${obst
   assert.equal((await pty.end()).status, 0);
 });
 
+qemuTest(
+  `a QEMU that does not answer is not waited for longer than one likes${obstacle ? ` (${obstacle})` : ""}`,
+  async () => {
+    if (obstacle) return;
+    await using vm = await Qemu.launch({ args: ["-machine", "pc", "-m", "64", "-S"] });
+    await using pty = new Pty(`'${Deno.execPath()}' run -A '${MAIN}' --qmp '${vm.qmp}'`, {
+      MIGLAB_HISTORY: vm.path("history"),
+    });
+    assert.match(await pty.expect(PROMPT), /Ctrl-D leaves; quit ends QEMU\n/);
+    await pty.press("\x03");
+    await pty.expect(PROMPT);
+    await pty.press("\x03");
+    await pty.expect("(to leave, press Ctrl-D; quit ends QEMU)\n");
+    await pty.expect(PROMPT);
+    Deno.kill(vm.pid, "SIGSTOP"); // as in a debugger
+    try {
+      await pty.type("device_del ");
+      await pty.press("\t");
+      await new Promise((resolve) => setTimeout(resolve, 700));
+      await pty.press("\x03");
+      assert.equal(await pty.expect(PROMPT), `^C\n${PROMPT}`);
+      await pty.press("info status\r");
+      await pty.expect("QEMU has not answered yet; Ctrl-C stops waiting\n");
+      await pty.press("\x03");
+      await pty.expect(`no longer waiting for QEMU; what it was asked it may still do\n${PROMPT}`);
+    } finally {
+      Deno.kill(vm.pid, "SIGCONT");
+    }
+    await pty.press("info name\r");
+    assert.equal(await pty.expect(PROMPT), `info name\n${PROMPT}`);
+    await pty.press("info status\r");
+    await pty.expect(`VM status: paused (prelaunch)\n${PROMPT}`);
+    await pty.press("quit\r");
+    assert.deepEqual(await pty.end(), { status: 0, rest: "quit\n" });
+  },
+);
+
 /** Run the program. */
 async function miglab(...args: string[]): Promise<{ code: number; stdout: string; stderr: string; ms: number }> {
   const began = performance.now();
