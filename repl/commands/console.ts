@@ -25,6 +25,9 @@ export const consoleCommand: CommandModule = (root, context) => {
   });
 };
 
+/** ms a QEMU may take before it is said that it is waited for: a monitor has room for one. */
+const SILENT_MS = 700;
+
 async function converse(context: Context): Promise<number> {
   const [{ runConsole }, { ReportLines }, { openTerminal }, { History, historyPath }] = await Promise.all([
     import("../console.ts"),
@@ -34,7 +37,10 @@ async function converse(context: Context): Promise<number> {
   ]);
   const { output, tools } = context;
   const options = context.options();
-  await using bench: Bench = await tools.openBench(benchOptions(options));
+  const waiting = options.qmp && !options.quiet
+    ? setTimeout(() => output.err(`waiting for ${options.qmp}: is somebody else attached to it?\n`), SILENT_MS)
+    : undefined;
+  await using bench: Bench = await tools.openBench(benchOptions(options)).finally(() => clearTimeout(waiting));
   const terminal = openTerminal();
   const style = context.style();
   return await runConsole({

@@ -87,6 +87,23 @@ qemuTest(
   },
 );
 
+qemuTest(
+  `a second console says what it waits for, and comes in when the first has left${obstacle ? ` (${obstacle})` : ""}`,
+  async () => {
+    if (obstacle) return;
+    await using vm = await Qemu.launch({ args: ["-machine", "pc", "-m", "64", "-S"] });
+    const first = await Workbench.open({ qmp: vm.qmp });
+    await using pty = new Pty(`'${Deno.execPath()}' run -A '${MAIN}' --qmp '${vm.qmp}'`, {
+      MIGLAB_HISTORY: vm.path("history"),
+    });
+    await pty.expect(/waiting for \/[^\n]*\/qmp: is somebody else attached to it\?\n/);
+    await first[Symbol.asyncDispose]();
+    await pty.expect(PROMPT);
+    await pty.press("\x04");
+    assert.equal((await pty.end()).status, 0);
+  },
+);
+
 /** Run the program. */
 async function miglab(...args: string[]): Promise<{ code: number; stdout: string; stderr: string; ms: number }> {
   const began = performance.now();
