@@ -60,7 +60,8 @@ export const fileTransport: Transport = Object.freeze<Transport>({
     if (isFifo(filename)) throw truncateError(offset, "EINVAL");
     const fd = openPath(filename, O_CREAT | O_WRONLY);
     return orClose(fd, () => {
-      truncateTo(fd, offset);
+      // cutting a file that is as long already makes ext4 write all of it out at the first close (auto_da_alloc)
+      if (kindOf(fd) !== "file" || fs.fstatSync(fd).size !== offset) truncateTo(fd, offset);
       return channelAt(fd, O_WRONLY, filename, offset);
     });
   },
