@@ -24,8 +24,7 @@ export async function placeOf({ offset, channels, plugins, snapshot, raw }: File
 
 /** Open one for a single pass; "-" is standard input. A source is left open. */
 export async function openPass(input: string | FileSource, request: FileRequest, work: FileWork): Promise<Image> {
-  const { openImage } = await import("../containers/image.ts");
-  const place = await placeOf(request, work);
+  const [{ openImage }, place] = await Promise.all([import("../containers/image.ts"), placeOf(request, work)]);
   return await withHint(typeof input === "string" ? input : "-", place.offset, () => openImage(input, place));
 }
 
@@ -41,8 +40,7 @@ export async function openFile(
   name?: string,
   option?: string,
 ): Promise<Image> {
-  const { openImage } = await import("../containers/image.ts");
-  const place = await placeOf(request, work);
+  const [{ openImage }, place] = await Promise.all([import("../containers/image.ts"), placeOf(request, work)]);
   const input = await rereadable(path, name);
   return await withHint(path, place.offset, () => openImage(input, { ...place, name }), option);
 }

@@ -14,12 +14,12 @@ import { rereadable } from "./pipes.ts";
 /** What a saved guest holds. */
 export const inspect: Inspect = async (path, request, work) => {
   const { sections, hash, pages, device } = request;
-  const [{ inspectImage }, page, detail] = await Promise.all([
+  const [image, { inspectImage }, page, detail] = await Promise.all([
+    (hash ? openFile : openPass)(path, request, work),
     import("../reports/inspect.ts"),
     import("../reports/inspect_text.ts"),
     import("../reports/inspect_detail.ts"),
   ]);
-  const image = await (hash ? openFile : openPass)(path, request, work);
   try {
     const report = { ...await inspectImage(image, { hash, pages, device, onProgress: work.onRead }), path };
     return {
