@@ -227,6 +227,7 @@ export { type ArmCpu, type Cpu, cpuStates, type Segment, type X86Cpu } from "./r
 export { type SalvageOptions, type SalvageReport } from "./reports/salvage.ts";
 export { salvageText } from "./reports/salvage_text.ts";
 export type { SalvagedDevice } from "./reports/salvage.ts";
+export type { SalvagedChannel } from "./reports/salvage_channels.ts";
 export type { SalvagedIterable } from "./reports/salvage_iterable.ts";
 export type { SalvagedBlock } from "./reports/salvage_ram.ts";
 export type { Damage } from "./reports/salvage_pieces.ts";

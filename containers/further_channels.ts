@@ -56,6 +56,18 @@ export interface ListedBlocks {
   readonly pageSize: number;
 }
 
+/** Further channels as a pass over the main one asks for their pages. */
+export interface ChannelsBeside {
+  /** True when pages of multifd are among them. */
+  readonly multifd: boolean;
+  /** The block list is read: packets can be. */
+  list(listed: ListedBlocks): void;
+  /** The main channel came to a mark: tell of all pages up to the next SYNC of each multifd channel. */
+  sync(places: PagePlaces): Promise<void>;
+  /** The main channel is at its end: tell of what is left. @returns doubts */
+  finish(places: PagePlaces): Promise<string[]>;
+}
+
 /** What is given as a channel: path, bytes or source. */
 export type ChannelInput = string | Uint8Array | ByteSource;
 
@@ -82,7 +94,7 @@ interface PreemptFile {
 const FIRST_MESSAGE = "Cannot read first message of a channel";
 
 /** All further channels of one image. */
-export class FurtherChannels {
+export class FurtherChannels implements ChannelsBeside {
   readonly #inputs: { readonly source: ByteSource; readonly close: () => void }[] = [];
   readonly #row: ChannelRow;
   readonly #multifd: MultifdFile[] = [];

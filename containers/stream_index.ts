@@ -24,7 +24,7 @@ import type {
   StreamRecord,
 } from "../stream/records.ts";
 import type { Tables } from "../stream/tables.ts";
-import type { FurtherChannels, PagePlaces } from "./further_channels.ts";
+import type { ChannelsBeside, PagePlaces } from "./further_channels.ts";
 import { oddities, ramFormatOf, type SeenStream } from "./index_judge.ts";
 import { type PassedRow, RowPass } from "./row_pass.ts";
 import { DeltaList, PageIndex } from "./page_index.ts";
@@ -51,7 +51,7 @@ export interface StreamIndexOptions {
   /** Codecs of plugins: deltas, sections with bodies of their own. */
   readonly tables?: Partial<Tables>;
   /** Channels beside the main one, identified. */
-  readonly channels?: FurtherChannels;
+  readonly channels?: ChannelsBeside;
   readonly onProgress?: (bytes: number, total: number | undefined) => void | Promise<void>;
 }
 

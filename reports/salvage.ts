@@ -15,13 +15,12 @@
 import * as fs from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { Breath, type LongWork } from "../containers/breath.ts";
-import { errorText, fileSource } from "../containers/file_source.ts";
+import { errorText } from "../containers/file_source.ts";
 import { ImageDevice } from "../containers/image_device.ts";
-import { spool, startAt } from "../containers/sources.ts";
-import type { ByteSource } from "../stream/channel.ts";
-import { StreamError, TransportError } from "../stream/errors.ts";
+import { TransportError } from "../stream/errors.ts";
 import type { Tables } from "../stream/tables.ts";
-import { openSeekable } from "./input.ts";
+import { type JoinedPieces, joinPieces, type SalvagedChannel } from "./salvage_channels.ts";
+import { type Opened, openGiven, openMain } from "./salvage_open.ts";
 import { type SalvagedIterable, salvageIterables } from "./salvage_iterable.ts";
 import { findMappedBlocks, type MappedBlock, mappedBlockOf } from "./salvage_mapped.ts";
 import { type Damage, type Pieces, readPieces } from "./salvage_pieces.ts";
@@ -32,6 +31,8 @@ import { salvageText } from "./salvage_text.ts";
 export interface SalvageOptions extends LongWork {
   /** Where in the file the stream begins. Default 0. */
   readonly offset?: number;
+  /** Files of the further channels of a multifd or postcopy-preempt migration. */
+  readonly channels?: readonly string[];
   /** Codecs of plugins. */
   readonly tables?: Partial<Tables>;
   /** Told when the file was read and something is about to be written. */
@@ -64,8 +65,10 @@ export interface SalvageReport {
   readonly bytes: number;
   /** Versioned machine name; null where that is lost. */
   readonly machine: string | null;
-  /** Nothing is wrong with the file. */
+  /** Nothing is wrong with the file, and with those of further channels. */
   readonly intact: boolean;
+  /** Further channels that were given. */
+  readonly channels: readonly SalvagedChannel[];
   /** Where decoding stopped, and why. */
   readonly damages: readonly Damage[];
   /** Blocks with any page or a known length. */
@@ -96,14 +99,20 @@ export async function salvageImage(
   directory: string,
   options: SalvageOptions = {},
 ): Promise<SalvageReport> {
-  const opened = await open(path, options.offset ?? 0);
+  const { channels = [], tables = {} } = options;
+  const given = await openGiven(channels);
+  let opened: Opened | undefined;
+  let joined: JoinedPieces | undefined;
   try {
-    const breath = new Breath(opened.source.size!(), options);
-    const found = await readPieces(opened.source, options.tables ?? {}, breath);
+    opened = await openMain(path, options.offset ?? 0);
+    const bytes = given.reduce((sum, { source }) => sum + source.size!(), opened.source.size!());
+    const breath = new Breath(bytes, options);
+    const found = await readPieces(opened.source, tables, breath);
+    joined = await joinPieces(found, given, tables, breath);
     options.onWrite?.();
     const part = makePart(directory);
     try {
-      const report = await new Salvage(path, opened, part, options.tables ?? {}, breath).write(found);
+      const report = await new Salvage(path, opened, part, tables, breath).write(found, joined);
       if (fs.existsSync(directory)) fs.rmdirSync(directory);
       fs.renameSync(part, directory);
       return report;
@@ -112,38 +121,9 @@ export async function salvageImage(
       throw error;
     }
   } finally {
-    opened.close();
-  }
-}
-
-interface Opened {
-  readonly source: ByteSource;
-  readonly xml?: string;
-  readonly notes: readonly string[];
-  /** What is wrong with the container: then `source` is the file as it is. */
-  readonly broken?: StreamError;
-  readonly close: () => void;
-}
-
-/** The stream in the file; where the container is broken, the file itself. */
-async function open(path: string, offset: number): Promise<Opened> {
-  try {
-    const located = await openSeekable(path, { offset });
-    const problem = located.problem();
-    const notes = [...located.warnings, ...(problem ? [problem] : [])];
-    const { source, libvirt } = located;
-    const opened = { notes, ...(libvirt ? { xml: libvirt.xml } : {}) };
-    if (source.readAt && source.size) return { ...opened, source, close: () => located.close() };
-    const spooled = await spool(source);
-    const close = () => {
-      spooled.close();
-      located.close();
-    };
-    return { ...opened, source: spooled, close };
-  } catch (error) {
-    if (!(error instanceof StreamError) || path === "-") throw error;
-    const file = fileSource(path);
-    return { source: await startAt(file, offset), notes: [], broken: error, close: () => file.close() };
+    joined?.close();
+    opened?.close();
+    for (const { close } of given) close();
   }
 }
 
@@ -184,36 +164,56 @@ class Salvage {
     };
   }
 
-  async write(found: Pieces): Promise<SalvageReport> {
+  /** @param joined the same with the pages of further channels */
+  async write(found: Pieces, joined: JoinedPieces): Promise<SalvageReport> {
     const { source, xml } = this.opened;
     const { tables } = this;
-    const intact = found.damages.length === 0 && found.pieces.length === 1 && found.pieces[0].index.complete;
-    const mapped = await this.#mappedBlocks(found, intact);
+    const whole = found.damages.length === 0 && found.pieces.length === 1 && found.pieces[0].index.complete;
+    const discarded = whole && found.pieces[0].index.commands.some(({ name }) => name === "POSTCOPY_RAM_DISCARD");
+    const mapped = await this.#mappedBlocks(found, whole);
     // behind a damage ram may have nothing but its end
     const format = found.pieces.map(({ index }) => index.ramFormat).find((each) => each !== null);
-    const elsewhere = !mapped.length && format === "multifd";
+    const elsewhere = !mapped.length && format === "multifd" && !joined.multifd;
+    if (mapped.length && joined.channels.length) {
+      this.#notes.push("mapped-ram has its pages in the file: no channel was used");
+    } else this.#notes.push(...joined.notes);
     if (elsewhere) this.#notes.push("pages are on multifd channels, which this file does not hold");
+    // where nothing is wrong, pages that never came were not meant to; but those that postcopy discards come again
+    const absent = whole && joined.sound && !elsewhere && !discarded;
     const ram = mapped.length
       ? await salvageMapped(source, mapped, this.#finished(found, mapped), this.#target("ram"), this.#breath)
-      : await salvagePages(found, tables, this.#target("ram"), intact && !elsewhere, this.#breath);
+      : await salvagePages(joined, tables, this.#target("ram"), absent, this.#breath);
+    const lostPages = ram.reduce((sum, { lostPages }) => sum + lostPages, 0);
+    const short = discarded && joined.sound && lostPages > 0;
+    if (short) {
+      this.#notes.push(
+        joined.channels.length
+          ? "pages are on a postcopy-preempt channel that goes on behind what was given"
+          : "pages are on a postcopy-preempt channel, which this file does not hold",
+      );
+    }
+    const intact = whole && joined.sound && !(short && joined.channels.length > 0);
     const devices = this.#devices(found);
     const iterables = salvageIterables(source, found, () => this.#target("iterables"));
-    this.#doubts(found, mapped, ram, intact);
+    this.#doubts(found, mapped, ram, whole);
     const { broken } = this.opened;
     // that no stream begins where the container does is no news then
-    const further = broken ? found.damages.filter(({ offset }) => offset !== source.start) : found.damages;
+    const further = broken
+      ? joined.damages.filter(({ offset, channel }) => channel !== undefined || offset !== source.start)
+      : joined.damages;
     const damages = broken ? [{ offset: broken.offset, message: broken.message }, ...further] : further;
     const report: SalvageReport = {
       path: this.path,
       bytes: source.size!(),
       machine: found.pieces.map(({ index }) => index.configuration?.machine).find(Boolean) ?? null,
       intact,
+      channels: joined.channels,
       damages,
       ram,
       devices,
       iterables,
       lost: {
-        pages: ram.reduce((sum, { lostPages }) => sum + lostPages, 0),
+        pages: lostPages,
         devices: found.description
           ? found.description.devices
             .filter((one) => !devices.some((two) => two.name === one.name && two.instanceId === one.instanceId))

@@ -47,6 +47,8 @@ export interface Damage {
   readonly offset: number;
   /** What is wrong, one line. */
   readonly message: string;
+  /** Further channel it is on: its file as it was given. Absent for the main one. */
+  readonly channel?: string;
 }
 
 /** All that could be decoded. */
@@ -56,8 +58,12 @@ export interface Pieces {
   readonly description?: VmDescription;
   /** Lengths of the blocks; {@link UNKNOWN_LENGTH} where only pages of it were seen. */
   readonly blocks: ReadonlyMap<string, number>;
+  /** There are no other blocks. */
+  readonly allBlocks: boolean;
   readonly pageSize: number;
-  /** Pages whose data is no page: the flags of their records are damaged. */
+  /** The stream said so. */
+  readonly pageSizeKnown: boolean;
+  /** Pages whose content is not to be relied on: the flags of their records are damaged, or which copy is the last is lost. */
   readonly falsePages: readonly { readonly block: string; readonly pageOffset: number }[];
   /** Sections of iterables other than ram that stand between the pieces. */
   readonly iterables: readonly ImageSection[];
@@ -65,9 +71,18 @@ export interface Pieces {
   readonly givenUp: boolean;
 }
 
-/** Read what there is. @param source with `readAt` and `size`, standing where the stream begins */
-export async function readPieces(source: ByteSource, tables: Partial<Tables>, breath: Breath): Promise<Pieces> {
-  return await new PieceReader(source, tables, breath).read();
+/**
+ * Read what there is.
+ * @param source with `readAt` and `size`, standing where the stream begins
+ * @param bare   behind what stands in front of it there is nothing but page records
+ */
+export async function readPieces(
+  source: ByteSource,
+  tables: Partial<Tables>,
+  breath: Breath,
+  bare = false,
+): Promise<Pieces> {
+  return await new PieceReader(source, tables, breath, bare).read();
 }
 
 class PieceReader {
@@ -88,8 +103,13 @@ class PieceReader {
   #footers = true;
   #mapped = false;
 
-  constructor(readonly source: ByteSource, readonly tables: Partial<Tables>, readonly breath: Breath) {
-    this.#description = describe(source);
+  constructor(
+    readonly source: ByteSource,
+    readonly tables: Partial<Tables>,
+    readonly breath: Breath,
+    readonly bare: boolean,
+  ) {
+    this.#description = bare ? undefined : describe(source);
     if (this.#description?.pageSize) this.#pageSizeIs(this.#description.pageSize);
   }
 
@@ -115,8 +135,8 @@ class PieceReader {
       const scan = new Scan(source);
       if (!this.#pieces.some(({ index }) => index.blocks.length)) {
         // what came before the list may have swallowed it
-        at = source.start ?? 0;
-        const mapped = await findMappedBlocks(source, at, this.breath);
+        at = this.bare ? 0 : source.start ?? 0;
+        const mapped = this.bare ? [] : await findMappedBlocks(source, at, this.breath);
         if (mapped.length) this.#mapped = true;
         at = Math.max(at, ...mapped.map(({ pagesOffset, bytes }) => pagesOffset + bytes));
       }
@@ -140,7 +160,9 @@ class PieceReader {
       damages: this.#damages,
       ...(this.#description ? { description: this.#description } : {}),
       blocks: this.#blocks,
+      allBlocks: this.#allBlocks,
       pageSize: this.#pageSize,
+      pageSizeKnown: this.#pageSizeKnown,
       falsePages: this.#false,
       iterables: this.#iterables,
       givenUp: tries === PIECE_LIMIT,
@@ -165,6 +187,7 @@ class PieceReader {
       allBlocks: this.#allBlocks,
       iterables: this.#known,
       devicesOnly: this.#mapped,
+      recordsOnly: this.bare,
       ...(this.#description ? { description: this.#description } : {}),
     };
   }

@@ -19,6 +19,8 @@ export interface ScanKnowledge {
   readonly iterables: KnownIterables;
   /** Only devices are wanted: pages lie elsewhere. */
   readonly devicesOnly: boolean;
+  /** Only page records are wanted: the channel has nothing else. */
+  readonly recordsOnly: boolean;
   readonly description?: VmDescription;
 }
 

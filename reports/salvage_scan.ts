@@ -108,6 +108,7 @@ export class Scan {
   #look(i: number, knowledge: ScanKnowledge): ScanFind | undefined {
     const window = this.#window;
     const offset = this.#at + i;
+    if (knowledge.recordsOnly && window[i] !== 0) return undefined;
     switch (window[i]) {
       case C.QEMU_VM_SECTION_FULL:
         return this.#isSection(i, knowledge) ? { offset, kind: "section" } : undefined;

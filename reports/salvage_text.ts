@@ -17,11 +17,18 @@ import type { SalvageReport } from "./salvage.ts";
 const SHOWN = 8;
 
 /** Some lines, each ending in a line feed. */
-export function salvageText({ path, intact, damages, ram, devices, iterables, lost }: SalvageReport): string {
+export function salvageText({ path, intact, damages, channels, ram, devices, iterables, lost }: SalvageReport): string {
   const name = path === "-" ? "standard input" : printable(path);
-  const lines = [`${name}: ${intact ? "nothing is wrong with it" : "damaged"}`];
-  for (const { offset, message } of damages.slice(0, SHOWN)) lines.push(`  ${hex(offset)}  ${printable(message)}`);
+  const lines = [`${name}: ${intact ? "nothing is wrong with it" : damages.length ? "damaged" : "incomplete"}`];
+  for (const { offset, message, channel } of damages.slice(0, SHOWN)) {
+    const where = channel === undefined || message.includes(channel) ? "" : `${printable(channel)}: `;
+    lines.push(`  ${hex(offset)}  ${where}${printable(message)}`);
+  }
   if (damages.length > SHOWN) lines.push(`  and ${damages.length - SHOWN} more places`);
+  for (const { file, name, bytes, packets } of channels) {
+    const found = packets === undefined ? `${bytes} bytes` : `${packets} packets`;
+    lines.push(`${printable(file)}: ${name} channel, ${found}`);
+  }
   for (const block of ram) lines.push(blockText(block));
   const gone = lost.devices ?? [];
   const names = gone.slice(0, SHOWN).map(({ name, instanceId }) => `${printable(name)} ${instanceId}`).join(", ");

@@ -87,9 +87,10 @@ export const salvage: SalvageTool = async (file, directory, request, work) => {
     import("../reports/salvage.ts"),
     import("../reports/salvage_text.ts"),
   ]);
-  const { offset, tables } = await placeOf(request, work);
+  const { offset, channels, tables } = await placeOf(request, work);
   const report = await salvageImage(file, directory, {
     offset,
+    channels,
     tables,
     onWrite: work.guard,
     onProgress: work.onProgress,
