@@ -21,6 +21,7 @@ import type {
 import { hex } from "../stream/errors.ts";
 import type { PlainFields } from "../stream/vmstate.ts";
 import { hashBlocks } from "./hash_blocks.ts";
+import { describeDevice, type DescribedField } from "./symbols/describe.ts";
 import { type InspectCore, inspectCore } from "./inspect_core.ts";
 
 /** Most ranges listed of one block. */
@@ -32,7 +33,7 @@ export interface InspectOptions {
   readonly hash?: boolean;
   /** List sections. Default true. */
   readonly sections?: boolean;
-  /** Only devices whose idstr is this, or ends in "/" and this. */
+  /** Only devices whose idstr is this, or ends in "/" and this; their fields also with units and symbols. */
   readonly device?: string;
   /** Add to each block the ranges of pages that are data. */
   readonly pages?: boolean;
@@ -84,6 +85,8 @@ export interface InspectDevice {
   readonly bytes: number;
   /** By name; 64-bit values that do not fit are decimal strings, bytes are hex. */
   readonly fields: PlainFields;
+  /** The same with units and symbols, where a device was asked for by name. */
+  readonly described?: readonly DescribedField[];
   /** Why `fields` is not all of it. */
   readonly problem?: string;
 }
@@ -159,7 +162,7 @@ export async function inspectImage(image: Image, options: InspectOptions = {}): 
   const hashes = options.hash ? await hashBlocks(image, warnings, { onProgress: options.onProgress }) : undefined;
   const devices = image.devices.filter(({ name }) => {
     return options.device === undefined || name === options.device || name.endsWith("/" + options.device);
-  }).map(inspectDevice);
+  }).map((device) => inspectDevice(device, options.device !== undefined));
   return {
     path: image.path ?? "-",
     bytes: image.bytes,
@@ -237,7 +240,8 @@ function dataRanges({ ram }: Image, block: ImageBlock): [number, number][] {
   return ranges;
 }
 
-function inspectDevice(device: ImageDevice): InspectDevice {
+function inspectDevice(device: ImageDevice, describe: boolean): InspectDevice {
   const { name, instanceId, version, sectionId, offset, bytes, fields, problem } = device;
-  return { name, instanceId, version, sectionId, offset, bytes, fields, ...(problem ? { problem } : {}) };
+  const described = describe ? { described: describeDevice(name, device.walk()?.nodes ?? []) } : undefined;
+  return { name, instanceId, version, sectionId, offset, bytes, fields, ...described, ...(problem ? { problem } : {}) };
 }

@@ -4,18 +4,23 @@
  *     offset      bytes  section
  *     0x33           26  start ram id 1 instance 0 version 4
  *
- *     slirp/cpu instance 0 version 12, 0x91 bytes at 0x1a0400
- *       env.regs            [0, 0x663, ...]
+ *     cpu instance 0 version 12, 1842 bytes at 0xad596
+ *       env.regs
+ *         RAX                      0x0
+ *       env.eflags                 0x46  ZF PF
  * @module
  */
 import { hex } from "../stream/errors.ts";
 import type { InspectDevice, InspectReport } from "./inspect.ts";
 import { printable } from "./inspect_text.ts";
+import type { DescribedField } from "./symbols/describe.ts";
 
 /** Columns for a field's name. */
 const NAME_WIDTH = 28;
-/** Longest value on one line, in characters. */
-const VALUE_WIDTH = 200;
+/** Most columns of a struct that stands on one line. */
+const LINE_WIDTH = 120;
+/** Elements of an array that have a line each. */
+const ELEMENTS = 64;
 
 /** A line for each section, ending in a line feed. */
 export function sectionsText({ sections = [] }: InspectReport): string {
@@ -31,28 +36,65 @@ export function devicesText({ devices }: InspectReport): string {
   return devices.map(deviceText).join("\n");
 }
 
-function deviceText({ name, instanceId, version, offset, bytes, fields, problem }: InspectDevice): string {
+function deviceText({ name, instanceId, version, offset, bytes, described = [], problem }: InspectDevice): string {
   const lines = [
     `${printable(name)} instance ${instanceId} version ${version}, ${bytes} bytes at ${hex(offset)}`,
-    ...fieldLines(fields, "  "),
+    ...fieldLines(described, "  "),
   ];
   if (problem) lines.push(`  (${problem})`);
   return lines.join("\n") + "\n";
 }
 
-function* fieldLines(fields: object, indent: string): Generator<string> {
-  for (const [name, value] of Object.entries(fields)) {
-    if (isPlainObject(value)) {
-      yield `${indent}${printable(name)}`;
-      yield* fieldLines(value, indent + "  ");
-    } else {
-      const text = typeof value === "string" ? printable(value) : JSON.stringify(value);
-      const shown = text.length > VALUE_WIDTH ? `${text.slice(0, VALUE_WIDTH)}... (--json has all)` : text;
-      yield `${indent}${printable(name).padEnd(NAME_WIDTH)} ${shown}`;
-    }
+function* fieldLines(fields: readonly DescribedField[], indent: string): Generator<string> {
+  for (const field of fields) {
+    const { children, text, meaning } = field;
+    const name = (indent + nameOf(field)).padEnd(NAME_WIDTH);
+    const short = children && text === undefined ? inline(children) : undefined;
+    const shown = [text === undefined ? short : printable(text), meaning && printable(meaning)];
+    yield `${name} ${shown.filter((part) => part !== undefined).join("  ")}`.trimEnd();
+    if (children && short === undefined) yield* elementLines(children, indent + "  ");
   }
 }
 
-function isPlainObject(value: unknown): value is object {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+/** Elements that are alike, one after the other, share a line. */
+function* elementLines(fields: readonly DescribedField[], indent: string): Generator<string> {
+  let told = 0;
+  for (let at = 0; at < fields.length;) {
+    let end = at + 1;
+    while (end < fields.length && isElement(fields[at]) && same(fields[at], fields[end])) end++;
+    if (told++ === ELEMENTS) {
+      yield `${indent}... ${fields.length - at} more (--json has all)`;
+      return;
+    }
+    const first = fields[at];
+    const field = end - at > 1 ? { ...first, name: `${first.name}..${fields[end - 1].name}` } : first;
+    yield* fieldLines([field], indent);
+    at = end;
+  }
+}
+
+function isElement({ name, symbol }: DescribedField): boolean {
+  return symbol === undefined && /^\d+$/.test(name);
+}
+
+function same(a: DescribedField, b: DescribedField): boolean {
+  return isElement(b) && a.text === b.text && a.meaning === b.meaning &&
+    JSON.stringify(a.children) === JSON.stringify(b.children);
+}
+
+/** A small struct on one line: "selector 0x10 (16), base 0, ..."; undefined where it takes more. */
+function inline(fields: readonly DescribedField[]): string | undefined {
+  if (fields.some(({ children, text }) => children || text === undefined)) return undefined;
+  if (fields.length === 0) return "(none)";
+  const line = fields.map((field) => {
+    const { text, meaning } = field;
+    return printable(`${nameOf(field)} ${text}${meaning ? `: ${meaning}` : ""}`);
+  }).join(", ");
+  return line.length <= LINE_WIDTH && !fields.every(isElement) ? line : undefined;
+}
+
+/** "RAX", "env.eip RIP". */
+function nameOf({ name, symbol }: DescribedField): string {
+  if (symbol === undefined) return printable(name);
+  return /^\d+$/.test(name) ? symbol : `${printable(name)} ${symbol}`;
 }
