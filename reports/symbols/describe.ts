@@ -6,6 +6,8 @@ import { type VmBranch, type VmLeaf, vmLeaves, type VmNode, type VmValue } from 
 import { type DeviceView, hexText, type Meaning, type Part } from "./rule.ts";
 import { RULES } from "./table.ts";
 
+/** Rules that know structs and arrays. */
+const WHOLE = RULES.filter(({ whole }) => whole);
 /** Bytes shown of a value that is bytes. */
 const BYTES_SHOWN = 32;
 
@@ -52,6 +54,17 @@ export class DeviceSymbols implements DeviceView {
     }
     return {};
   }
+
+  /** What is known of a struct or an array as a whole; `{}` when nothing is. @param path as of its fields: "env.segs[2]" */
+  whole(branch: VmBranch, path: string): Meaning {
+    for (const rule of WHOLE) {
+      if (rule.device?.test(this.name) === false) continue;
+      const match = rule.field ? rule.field.exec(path) : /^/.exec(path);
+      const meaning = match && rule.whole!(match, this, branch);
+      if (meaning) return meaning;
+    }
+    return {};
+  }
 }
 
 /** All fields of a device, in wire order. @param nodes without framing */
@@ -70,15 +83,23 @@ function fieldsOf(nodes: readonly VmNode[], prefix: string, symbols: DeviceSymbo
 }
 
 function branchField(branch: VmBranch, path: string, symbols: DeviceSymbols): DescribedField {
-  const { name, kind, children } = branch;
-  if (kind === "struct" || kind === "subsection") return { name, children: fieldsOf(children, path, symbols) };
+  const { kind, children } = branch;
+  const { symbol, text, meaning } = symbols.whole(branch, path);
+  const named = {
+    name: branch.name,
+    ...(symbol !== undefined ? { symbol } : {}),
+    ...(text !== undefined ? { text } : {}),
+    ...(meaning ? { meaning } : {}),
+  };
+  if (text !== undefined) return named;
+  if (kind === "struct" || kind === "subsection") return { ...named, children: fieldsOf(children, path, symbols) };
   const elements: DescribedField[] = [];
   for (const child of children) {
     if (child.kind === "framing") continue;
     const at = `${path}[${child.name}]`;
     elements.push(child.kind === "leaf" ? leafField(child, at, symbols) : branchField(child, at, symbols));
   }
-  return { name, children: elements };
+  return { ...named, children: elements };
 }
 
 function leafField(leaf: VmLeaf, path: string, symbols: DeviceSymbols): DescribedField {

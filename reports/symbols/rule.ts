@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { VmLeaf, VmValue } from "../../stream/vmvalue.ts";
+import type { VmBranch, VmLeaf, VmValue } from "../../stream/vmvalue.ts";
 
 /** What one value means. */
 export interface Meaning {
@@ -49,6 +49,12 @@ export interface SymbolRule {
   readonly type?: string;
   /** @returns undefined where nothing is known of this value */
   describe(value: VmValue, match: RegExpExecArray, device: DeviceView, leaf: VmLeaf): Meaning | undefined;
+  /**
+   * A struct or an array by its path, "env.segs[2]": its name, "SS", and words behind it. With a text it is one value, and
+   * what it consists of is not shown.
+   * @returns undefined where nothing is known of it
+   */
+  whole?(match: RegExpExecArray, device: DeviceView, branch: VmBranch): Meaning | undefined;
 }
 
 /** A number as a bigint, whatever its width; undefined where a value is none. */
