@@ -7,7 +7,7 @@
  */
 import type { DeviceSection, PhysicalRange } from "../guest/guest.ts";
 import { GuestMemory, type RamBlockSpec } from "../guest/memory.ts";
-import { isPciDevice } from "../guest/pci_memory.ts";
+import { isPciDevice } from "../guest/pci_config.ts";
 import { physicalMapFor } from "../guest/physical.ts";
 import type { Image } from "./image.ts";
 import { MEMORY_BLOCK } from "./image_ram.ts";

@@ -139,3 +139,106 @@ Deno.test("physicalMapFor() leaves the window at 0xa0000 to a VGA, and not to ot
   assert(!hole({ 8: 0x0380_0000 }));
   assert(!hole({ 8: 0x0300_0000 }, pciSection("0000:00:00.0/I440FX", { 0x70: 0x42_0000 })));
 });
+
+/** A bridge: its windows in their registers, the command, and its control. */
+const bridge = (idstr: string, memory: number, prefetchable: number, command = 2, control = 0, upper = 0) =>
+  pciSection(idstr, {
+    0x04: command,
+    0x0c: 0x01_0000,
+    0x20: memory,
+    0x24: prefetchable,
+    0x28: upper,
+    0x2c: upper,
+    0x3c: control << 16,
+  });
+/** No window: the limit is below the base. */
+const SHUT = 0x0000_fff0;
+
+Deno.test("physicalMapFor() shows of what is behind bridges as much as each of them lets through", () => {
+  const vram = "0000:00:01.0:02.0/vga.vram";
+  const memory = blocksOf([["pc.ram", 0x400_0000], ["pc.bios", 0x40000], [vram, 0x100_0000]]);
+  const at = (low: number, high: number, ...bridges: DeviceSection[]) => {
+    const vga = pciSection("0000:00:01.0:02.0/vga", { 4: 2, 8: 0x0380_0000, 0x10: low, 0x14: high });
+    const map = physicalMapFor("pc-q35-10.0", memory, [vga, ...bridges])!;
+    return map.filter(({ idstr }) => idstr === vram).map((
+      { base, length, blockOffset },
+    ) => [base, length, blockOffset]);
+  };
+  const of = (...values: [memory: number, prefetchable: number, command?: number, control?: number, upper?: number]) =>
+    bridge("0000:00:01.0/pci_bridge", ...values);
+  const whole = [[0xfd00_0000, 0x100_0000, 0]];
+  assert.deepEqual(at(0xfd00_0008, 0, of(0xfe00_fd00, SHUT)), whole, "by the window for memory");
+  assert.deepEqual(at(0xfd00_0008, 0, of(SHUT, 0xfdf0_fd00)), whole, "by the prefetchable one");
+  assert.deepEqual(
+    at(0xfd00_000c, 0x12, of(SHUT, 0xfdf1_fd01, 2, 0, 0x12)),
+    [[0x12_fd00_0000, 0x100_0000, 0]],
+    "64 bits",
+  );
+  assert.deepEqual(at(0xfd00_0008, 0, of(0xfd30_fd20, SHUT)), [[0xfd20_0000, 0x20_0000, 0x20_0000]], "a part");
+  assert.deepEqual(at(0xfd00_0008, 0, of(SHUT, SHUT)), [], "both shut");
+  assert.deepEqual(at(0xfd00_0008, 0, of(0xfe00_fd00, SHUT, 1)), [], "the bridge decodes no memory");
+  assert.deepEqual(at(0xfd00_0008, 0), [], "a bridge nobody knows");
+  const deep = "0000:00:01.0:00.0:02.0/bochs-display-vram";
+  const blocks = blocksOf([["pc.ram", 0x400_0000], ["pc.bios", 0x40000], [deep, 0x100_0000]]);
+  const display = pciSection("0000:00:01.0:00.0:02.0/bochs-display", { 4: 2, 8: 0x0380_0000, 0x10: 0xfd00_0008 });
+  const nested = (inner: number) => [
+    bridge("0000:00:01.0/pcie-root-port", 0xfd70_fd00, SHUT),
+    bridge("0000:00:01.0:00.0/xio3130", inner, SHUT),
+    display,
+  ];
+  const shown = (inner: number) =>
+    physicalMapFor("pc-q35-10.0", blocks, nested(inner))!.filter(({ idstr }) => idstr === deep)
+      .map(({ base, length }) => [base, length]);
+  assert.deepEqual(shown(0xfdf0_fd40), [[0xfd40_0000, 0x40_0000]], "what both let through");
+  assert.deepEqual(shown(0xfdf0_fd80), []);
+});
+
+Deno.test("physicalMapFor() knows that an expander has no window of its own", () => {
+  const vram = "0000:80:03.0:00.0:01.0/vga.vram";
+  const memory = blocksOf([["pc.ram", 0x400_0000], ["pc.bios", 0x40000], [vram, 0x100_0000]]);
+  const map = physicalMapFor("pc-i440fx-10.0", memory, [
+    bridge("0000:80:03.0:00.0/pci_bridge", SHUT, 0xfdf1_fd01),
+    pciSection("0000:80:03.0:00.0:01.0/vga", { 4: 2, 8: 0x0380_0000, 0x10: 0xfd00_0008 }),
+  ])!;
+  assert.deepEqual(map.find(({ idstr }) => idstr === vram)?.base, 0xfd00_0000);
+});
+
+Deno.test("physicalMapFor() leaves the window at 0xa0000 to a VGA behind a bridge only when that lets it through", () => {
+  const path = "0000:00:02.0:03.0";
+  const memory = blocksOf([["pc.ram", 0x400_0000], ["pc.bios", 0x40000], [`${path}/vga.vram`, 0x100_0000]]);
+  const hole = (command: number, control: number) => {
+    const map = physicalMapFor("pc-i440fx-10.0", memory, [
+      pciSection(`${path}/vga`, { 4: 2, 8: 0x0300_0000 }),
+      bridge("0000:00:02.0/pci_bridge", SHUT, SHUT, command, control),
+    ])!;
+    return !map.some(({ base, length }) => base <= 0xa0000 && base + length > 0xa0000);
+  };
+  assert(hole(2, 8));
+  assert(!hole(2, 0));
+  assert(!hole(0, 8));
+});
+
+Deno.test("physicalMapFor() places the memory of a qxl and of an ivshmem", () => {
+  const qxl = "0000:00:01.0";
+  const memory = blocksOf([
+    ["pc.ram", 0x400_0000],
+    ["pc.bios", 0x40000],
+    [`${qxl}/qxl.vgavram`, 0x400_0000],
+    [`${qxl}/qxl.vram`, 0x400_0000],
+    [`${qxl}/qxl.vrom`, 0x2000],
+    ["0000:00:02.0/shm", 0x10_0000],
+  ]);
+  const shown = (words: Readonly<Record<number, number>>) => {
+    const sections = [
+      pciSection(`${qxl}/qxl`, { 4: 2, 8: 0x0380_0000, 0x10: 0xf000_0000, 0x18: 0xf500_0000, ...words }),
+      pciSection("0000:00:02.0/ivshmem-plain", { 4: 2, 8: 0x0500_0000, 0x18: 0xfe00_000c }),
+    ];
+    const map = physicalMapFor("pc-q35-10.0", memory, sections)!;
+    return map.filter(({ idstr }) => idstr.startsWith("0000:")).map(({ base, idstr }) => [base, idstr.slice(13)]);
+  };
+  const others = { first: [0xf000_0000, "qxl.vgavram"], rom: [0xf500_0000, "qxl.vrom"], shm: [0xfe00_0000, "shm"] };
+  assert.deepEqual(shown({ 0x14: 0xf800_0000 }), [others.first, others.rom, [0xf800_0000, "qxl.vram"], others.shm]);
+  // the beginning that BAR 1 shows is of a length no stream tells; all of it is at BAR 4
+  const wide = shown({ 0x14: 0xf400_0000, 0x20: 0xf800_000c });
+  assert.deepEqual(wide, [others.first, others.rom, [0xf800_0000, "qxl.vram"], others.shm]);
+});
