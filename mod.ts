@@ -185,6 +185,7 @@ export { StreamWriter } from "./stream/writer.ts";
 export type { DeviceDescription, FieldDescription, VmDescription, Vmsd } from "./stream/vmdesc.ts";
 export type { InspectBlock, InspectDevice, InspectSnapshot } from "./reports/inspect.ts";
 export { describeDevice, type DescribedField } from "./reports/symbols/describe.ts";
+export { virtualClock } from "./reports/symbols/time.ts";
 export type { InspectStyle } from "./reports/inspect_text.ts";
 export { inspectImage, type InspectOptions, type InspectReport } from "./reports/inspect.ts";
 export type { InspectCore } from "./reports/inspect_core.ts";

@@ -22,6 +22,7 @@ import { hex } from "../stream/errors.ts";
 import type { PlainFields } from "../stream/vmstate.ts";
 import { hashBlocks } from "./hash_blocks.ts";
 import { describeDevice, type DescribedField } from "./symbols/describe.ts";
+import { virtualClock } from "./symbols/time.ts";
 import { type InspectCore, inspectCore } from "./inspect_core.ts";
 
 /** Most ranges listed of one block. */
@@ -162,7 +163,7 @@ export async function inspectImage(image: Image, options: InspectOptions = {}): 
   const hashes = options.hash ? await hashBlocks(image, warnings, { onProgress: options.onProgress }) : undefined;
   const devices = image.devices.filter(({ name }) => {
     return options.device === undefined || name === options.device || name.endsWith("/" + options.device);
-  }).map((device) => inspectDevice(device, options.device !== undefined));
+  }).map((device) => inspectDevice(device, options.device !== undefined ? image : undefined));
   return {
     path: image.path ?? "-",
     bytes: image.bytes,
@@ -240,8 +241,10 @@ function dataRanges({ ram }: Image, block: ImageBlock): [number, number][] {
   return ranges;
 }
 
-function inspectDevice(device: ImageDevice, describe: boolean): InspectDevice {
+/** @param image when fields are to come with their meaning */
+function inspectDevice(device: ImageDevice, image: Image | undefined): InspectDevice {
   const { name, instanceId, version, sectionId, offset, bytes, fields, problem } = device;
-  const described = describe ? { described: describeDevice(name, device.walk()?.nodes ?? []) } : undefined;
+  const described = image &&
+    { described: describeDevice(name, device.walk()?.nodes ?? [], virtualClock(image.devices)) };
   return { name, instanceId, version, sectionId, offset, bytes, fields, ...described, ...(problem ? { problem } : {}) };
 }

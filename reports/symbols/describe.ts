@@ -3,7 +3,7 @@
  * @module
  */
 import { type VmBranch, type VmLeaf, vmLeaves, type VmNode, type VmValue } from "../../stream/vmvalue.ts";
-import { type DeviceView, hexText, type Meaning, type Part } from "./rule.ts";
+import { type DeviceView, hexText, type Meaning, type Part, type SymbolRule } from "./rule.ts";
 import { RULES } from "./table.ts";
 
 /** Rules that know structs and arrays. */
@@ -29,14 +29,21 @@ export interface DescribedField {
 export class DeviceSymbols implements DeviceView {
   readonly idstr: string;
   readonly name: string;
+  readonly clock?: bigint;
   readonly #nodes: readonly VmNode[];
+  readonly #rules: readonly SymbolRule[];
   #values: Map<string, VmValue> | undefined;
 
-  /** @param nodes of the whole device, as a walk gives them */
-  constructor(idstr: string, nodes: readonly VmNode[]) {
+  /**
+   * @param nodes of the whole device, as a walk gives them
+   * @param clock what QEMU_CLOCK_VIRTUAL showed, in ns
+   */
+  constructor(idstr: string, nodes: readonly VmNode[], clock?: bigint) {
     this.idstr = idstr;
     this.name = idstr.slice(idstr.lastIndexOf("/") + 1);
+    if (clock !== undefined) this.clock = clock;
     this.#nodes = nodes;
+    this.#rules = RULES.filter(({ device }) => device?.test(this.name) ?? true);
   }
 
   value(path: string): VmValue | undefined {
@@ -46,8 +53,8 @@ export class DeviceSymbols implements DeviceView {
 
   /** What is known of a field's value; `{}` when nothing is. @param path as `VmLeafAt` has it */
   of(leaf: VmLeaf, path: string): Meaning {
-    for (const rule of RULES) {
-      if (rule.type !== undefined && rule.type !== leaf.type || rule.device?.test(this.name) === false) continue;
+    for (const rule of this.#rules) {
+      if (rule.type !== undefined && rule.type !== leaf.type) continue;
       const match = rule.field ? rule.field.exec(path) : /^/.exec(path);
       const meaning = match && rule.describe(leaf.value, match, this, leaf);
       if (meaning) return meaning;
@@ -67,9 +74,13 @@ export class DeviceSymbols implements DeviceView {
   }
 }
 
-/** All fields of a device, in wire order. @param nodes without framing */
-export function describeDevice(idstr: string, nodes: readonly VmNode[]): DescribedField[] {
-  return fieldsOf(nodes, "", new DeviceSymbols(idstr, nodes));
+/**
+ * All fields of a device, in wire order.
+ * @param nodes without framing
+ * @param clock as `virtualClock` has it: lets timers say how long they have to go
+ */
+export function describeDevice(idstr: string, nodes: readonly VmNode[], clock?: bigint): DescribedField[] {
+  return fieldsOf(nodes, "", new DeviceSymbols(idstr, nodes, clock));
 }
 
 function fieldsOf(nodes: readonly VmNode[], prefix: string, symbols: DeviceSymbols): DescribedField[] {

@@ -27,6 +27,10 @@ export interface Part extends Meaning {
   readonly name: string;
   /** Plain. */
   readonly value?: number | bigint | string | boolean;
+  /** Where its bytes begin in the value's, when it has bytes of its own; with `length`. */
+  readonly offset?: number;
+  /** How many they are. */
+  readonly length?: number;
 }
 
 /** The device a field belongs to. */
@@ -35,6 +39,8 @@ export interface DeviceView {
   readonly idstr: string;
   /** Last part of it: "virtio-net". */
   readonly name: string;
+  /** What QEMU_CLOCK_VIRTUAL showed when the guest was saved, in ns; undefined where the stream does not say. */
+  readonly clock?: bigint;
   /** A field of the device by its path; undefined where it has none. */
   value(path: string): VmValue | undefined;
 }
