@@ -24,6 +24,7 @@ import type { Compression } from "./magic.ts";
 import { isMemoryAlone, openMemory } from "./memory_image.ts";
 import type { Qcow2Snapshot } from "./qcow2.ts";
 import { StoredRam } from "./stored_ram.ts";
+import type { RamPass } from "./ram_passes.ts";
 import { indexStream } from "./stream_index.ts";
 import type { ImageCommand, ImageSection, ImageWarning, StreamIndex } from "./index_result.ts";
 
@@ -89,6 +90,8 @@ export interface Image extends AsyncDisposable {
    * bytes, those of a qcow2 image the bytes of its VM state.
    */
   readonly streamOffset: number;
+  /** Passes of the source over RAM, in stream order; none of mapped-ram and of images that are no stream. */
+  readonly passes: readonly RamPass[];
   /** Where the last byte that was understood ends. */
   readonly streamEnd: number;
   /** What the file or the stream in it is packed with, outermost first. */
@@ -187,6 +190,7 @@ class StreamImage implements Image {
   readonly snapshot?: Qcow2Snapshot;
   readonly stream: ImageStream;
   readonly ram: StoredRam;
+  readonly passes: readonly RamPass[];
   readonly sections: readonly ImageSection[];
   readonly devices: readonly ImageDevice[];
   readonly configuration?: ConfigurationRecord;
@@ -242,6 +246,7 @@ class StreamImage implements Image {
     this.#channels = channels;
     this.channels = channels?.channels ?? [];
     this.ram = new StoredRam(channels?.join(source) ?? source, index, tables, found.reopen);
+    this.passes = index.passes;
     this.sections = index.sections;
     if (configuration) this.configuration = configuration;
     this.commands = index.commands;

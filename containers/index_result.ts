@@ -7,6 +7,7 @@ import type { StreamError } from "../stream/errors.ts";
 import type { ConfigurationRecord, DeviceRecord, RamBlockEntry, SectionType } from "../stream/records.ts";
 import type { VmDescription } from "../stream/vmdesc.ts";
 import type { DeltaList, PageIndex } from "./page_index.ts";
+import type { RamPass } from "./ram_passes.ts";
 
 /** A doubt about the stream. */
 export interface ImageWarning {
@@ -81,6 +82,8 @@ export interface StreamIndex {
   readonly unlisted: number;
   readonly blocks: readonly IndexedBlock[];
   readonly deltas: DeltaList;
+  /** Passes of the source over RAM; none of mapped-ram. */
+  readonly passes: readonly RamPass[];
   readonly warnings: readonly ImageWarning[];
   /** The bytes break a rule there; nothing after it was read. */
   readonly fault?: StreamError;

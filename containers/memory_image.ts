@@ -53,6 +53,7 @@ class MemoryImage implements Image {
   readonly core?: ElfCore;
   readonly stream: ImageStream;
   readonly ram: FlatRam;
+  readonly passes = [];
   readonly sections = [];
   readonly devices = [];
   readonly channels = [];

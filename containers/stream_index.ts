@@ -8,41 +8,29 @@
  * @module
  */
 import type { ByteSource } from "../stream/channel.ts";
-import { parseDiscard } from "../stream/commands.ts";
 import * as C from "../stream/constants.ts";
 import { StreamDecoder } from "../stream/decode.ts";
-import { hex, StreamError } from "../stream/errors.ts";
-import { lastBit } from "../stream/mapped_ram.ts";
+import { StreamError } from "../stream/errors.ts";
 import type {
   CommandRecord,
   ConfigurationRecord,
   DeviceRecord,
-  RamBlockEntry,
-  RamBlockRecord,
+  RamMarkRecord,
   RamPagesRecord,
   SectionRecord,
   StreamRecord,
 } from "../stream/records.ts";
 import type { Tables } from "../stream/tables.ts";
-import type { ChannelsBeside, PagePlaces } from "./further_channels.ts";
+import type { ChannelsBeside } from "./further_channels.ts";
 import { oddities, ramFormatOf, type SeenStream } from "./index_judge.ts";
-import { type PassedRow, RowPass } from "./row_pass.ts";
-import { DeltaList, PageIndex } from "./page_index.ts";
-import type {
-  ImageCommand,
-  ImageSection,
-  ImageWarning,
-  IndexedBlock,
-  IndexedDevice,
-  StreamIndex,
-} from "./index_result.ts";
+import { RamLedger } from "./ram_ledger.ts";
+import { RowPass } from "./row_pass.ts";
+import type { ImageCommand, ImageSection, ImageWarning, IndexedDevice, StreamIndex } from "./index_result.ts";
 
 /** Most PART sections, other sections and warnings that are listed; more are counted. */
 const PART_LIMIT = 1 << 18;
 const SECTION_LIMIT = 1 << 16;
 const WARNING_LIMIT = 256;
-/** Most pages of a mapped-ram block. */
-const PAGE_LIMIT = 2 ** 31;
 /** Bytes between two calls of `onProgress`. */
 const PROGRESS_STEP = 32 << 20;
 
@@ -73,10 +61,7 @@ class Pass {
   readonly #sections: ImageSection[] = [];
   readonly #devices: IndexedDevice[] = [];
   readonly #commands: ImageCommand[] = [];
-  readonly #blocks: IndexedBlock[] = [];
-  readonly #deltas = new DeltaList();
   readonly #warnings: ImageWarning[] = [];
-  #scratch: Uint8Array | undefined;
   #version = 0;
   #configuration?: ConfigurationRecord;
   #fault?: StreamError;
@@ -87,11 +72,8 @@ class Pass {
   #unlisted = 0;
   #flushSeen = false;
   #ramEnd = false;
-  #dataPages = 0;
-  #pageRecords = 0;
-  #discarded = false;
-  #lastPage?: { readonly block: string; readonly pageOffset: number };
   readonly #rows: RowPass;
+  readonly #ram: RamLedger;
   /** Offset up to which rows were passed over. */
   #passed = 0;
 
@@ -103,6 +85,8 @@ class Pass {
       onWarning: ({ text, offset }) => this.#warn(text, offset),
     });
     this.#rows = new RowPass(this.#decoder.reader);
+    this.#ram = new RamLedger(this.#decoder.ram, options.tables);
+    this.#ram.passes.unordered = options.channels?.multifd ?? false;
   }
 
   async run(): Promise<void> {
@@ -125,35 +109,22 @@ class Pass {
     }
     this.#close(this.#end);
     if (!this.#fault) await this.#finishChannels();
-    this.#decoder.ram.blocks.forEach((entry, index) => this.#bitmapOf(this.#blockAt(index, entry)));
+    this.#ram.close(this.#decoder.reader.source);
     for (const text of oddities(this.#seen())) this.#warn(text);
   }
-
-  /** What further channels tell of pages. */
-  readonly #places: PagePlaces = {
-    place: (block, pageOffset, position) => {
-      const { pages, pageSize } = this.#blocks[block] ?? this.#blockAt(block, this.#decoder.ram.blocks[block]);
-      pages.place(pageOffset / pageSize, position);
-    },
-    zero: (block, pageOffset) => {
-      const { pages, pageSize } = this.#blocks[block] ?? this.#blockAt(block, this.#decoder.ram.blocks[block]);
-      pages.zero(pageOffset / pageSize);
-    },
-    records: (record) => this.#pages(record),
-  };
 
   /**
    * Marks tell that pages of multifd channels belong here: MULTIFD_FLUSH, or each EOS where the first section has none
    * (machine types up to 8.0).
    */
-  #mark(flags: number): void | Promise<void> {
+  #mark({ flags, offset }: RamMarkRecord): void | Promise<void> {
     const flush = (flags & C.RAM_SAVE_FLAG_MULTIFD_FLUSH) !== 0;
     if (flush) this.#flushSeen = true;
     const { channels } = this.#options;
     if (!channels?.multifd || !(flush || !this.#flushSeen)) return;
     const { blocks, framing } = this.#decoder.ram;
     channels.list({ blocks, pageSize: framing.pageSize });
-    return channels.sync(this.#places);
+    return channels.sync(this.#ram.places(offset)).then(() => this.#ram.passes.sync());
   }
 
   async #finishChannels(): Promise<void> {
@@ -162,7 +133,7 @@ class Pass {
     const { blocks, framing } = this.#decoder.ram;
     channels.list({ blocks, pageSize: framing.pageSize });
     try {
-      for (const text of await channels.finish(this.#places)) this.#warn(text);
+      for (const text of await channels.finish(this.#ram.places(this.#end))) this.#warn(text);
     } catch (error) {
       if (!(error instanceof StreamError)) throw error;
       this.#fault = error;
@@ -173,10 +144,10 @@ class Pass {
   #apply(record: StreamRecord): void | Promise<void> {
     switch (record.kind) {
       case "ram-pages":
-        this.#pages(record);
+        this.#ram.put(record);
         return this.#row(record);
       case "ram-mark":
-        return this.#mark(record.flags);
+        return this.#mark(record);
       case "section":
         this.#close(record.offset);
         return this.#open(record);
@@ -197,28 +168,11 @@ class Pass {
       case "device":
         return this.#device(record);
       case "mapped-bitmap":
-        this.#blockAt(record.index, record.block).bitmap = record.bitmap.slice();
+        this.#ram.block(record.index).bitmap = record.bitmap.slice();
         return;
       case "ram-block":
-        if (record.block.mapped) this.#mappedBlock(record);
+        if (record.block.mapped) this.#ram.mapped(record);
         return;
-    }
-  }
-
-  #pages(record: RamPagesRecord): void {
-    const { count, dataAt, pageOffset, flags, block, pageSize, offset } = record;
-    const perByte = 1 / pageSize;
-    this.#pageRecords += count;
-    this.#lastPage = { block: record.blocks[block[count - 1]].idstr, pageOffset: pageOffset[count - 1] };
-    for (let i = 0; i < count; i++) {
-      const { pages } = this.#blocks[block[i]] ?? this.#blockAt(block[i], record.blocks[block[i]]);
-      const page = pageOffset[i] * perByte;
-      const flag = flags[i];
-      if (flag & C.RAM_SAVE_FLAG_PAGE) {
-        pages.place(page, offset + dataAt[i]);
-        this.#dataPages++;
-      } else if (flag & C.RAM_SAVE_FLAG_ZERO) pages.zero(page);
-      else this.#delta(record, i, pages, page);
     }
   }
 
@@ -228,61 +182,13 @@ class Pass {
     const { size } = this.#decoder.reader.source;
     return this.#rows.follow(
       record,
-      this.#blocks[block].pages,
+      this.#ram.blocks[block].pages,
       (offset) => this.#options.onProgress?.(offset, size?.call(this.#decoder.reader.source)),
     )?.then((row) => {
-      if (row) this.#passedOver(row, record.blocks[block].idstr);
+      if (!row) return;
+      this.#ram.passedOver(block, row);
+      this.#passed = row.end;
     });
-  }
-
-  #passedOver({ data, count, lastOffset, end }: PassedRow, block: string): void {
-    this.#pageRecords += count;
-    if (data) this.#dataPages += count;
-    this.#lastPage = { block, pageOffset: lastOffset };
-    this.#passed = end;
-  }
-
-  /** Deltas are only listed here; a codec is asked whether each is sound, on a page that does not matter. */
-  #delta(record: RamPagesRecord, i: number, pages: PageIndex, page: number): void {
-    const { dataAt, dataLength, bytes, pageSize, offset, channel } = record;
-    this.#dataPages++;
-    if (dataLength[i] === 0) return;
-    const codec = this.#options.tables?.ramFlags?.[C.RAM_SAVE_FLAG_XBZRLE];
-    if (codec) {
-      this.#scratch ??= new Uint8Array(pageSize);
-      const refused = codec.apply(this.#scratch, bytes.subarray(dataAt[i], dataAt[i] + dataLength[i]));
-      if (refused) {
-        const at = record.pageOffset[i];
-        throw new StreamError(`Cannot place page ${hex(at)} of ${record.blocks[record.block[i]].idstr}`, {
-          channel,
-          offset: offset + record.at[i],
-          found: `a malformed ${codec.feature} record`,
-          expected: "one that stays inside the page",
-          qemu: [refused, `Failed to decompress XBZRLE page at ${at.toString(16)}`],
-        });
-      }
-    }
-    pages.delta(page, offset + dataAt[i]);
-  }
-
-  /** Bits of a bitmap are counted in 32 bits; no machine has blocks of 8 TiB. */
-  #mappedBlock({ block, index, channel, offset }: RamBlockRecord): void {
-    if (this.#blockAt(index, block).pages.pages < PAGE_LIMIT) return;
-    throw new StreamError(`Cannot use RAM block ${block.idstr}`, {
-      channel,
-      offset,
-      found: `${hex(block.usedLength)} bytes`,
-      expected: `fewer than ${PAGE_LIMIT} pages`,
-    });
-  }
-
-  #blockAt(index: number, entry: RamBlockEntry): IndexedBlock {
-    const pageSize = this.#decoder.ram.framing.pageSize;
-    return this.#blocks[index] ??= {
-      entry,
-      pageSize,
-      pages: new PageIndex(Math.ceil(entry.usedLength / pageSize), this.#deltas),
-    };
   }
 
   #open(record: SectionRecord): void {
@@ -313,25 +219,8 @@ class Pass {
 
   #command({ name, payload, offset }: CommandRecord): void {
     if (this.#commands.length < SECTION_LIMIT) this.#commands.push({ name, offset, bytes: payload.length });
-    if (name !== "POSTCOPY_RAM_DISCARD") return;
-    this.#discarded = true;
-    const { idstr, ranges } = parseDiscard(payload);
-    const index = this.#decoder.ram.blocks.findIndex((entry) => entry.idstr === idstr);
-    if (index < 0) return;
-    const { pages, pageSize } = this.#blockAt(index, this.#decoder.ram.blocks[index]);
-    for (const { start, length } of ranges) pages.discard(Math.floor(start / pageSize), Math.ceil(length / pageSize));
-  }
-
-  /** The file ends in this block's pages: its bitmap was judged with them, but it is there. */
-  #bitmapOf(block: IndexedBlock): void {
-    const { source } = this.#decoder.reader;
-    const { mapped } = block.entry;
-    if (!mapped || block.bitmap || block.pages.pages >= PAGE_LIMIT || !source.readAt || !source.size) return;
-    const { bitmapOffset, bitmapBytes } = mapped;
-    if (bitmapOffset + bitmapBytes > source.size()) return;
-    const bitmap = new Uint8Array(bitmapBytes);
-    source.readAt(bitmap, bitmapOffset);
-    if (lastBit(bitmap) < block.pages.pages) block.bitmap = bitmap;
+    if (name === "POSTCOPY_RAM_DISCARD") this.#ram.discard(payload);
+    if (name === "POSTCOPY_RUN") this.#ram.passes.postcopy();
   }
 
   /** What the pass has seen, for those that judge it. */
@@ -339,7 +228,7 @@ class Pass {
     const { eofSeen, description, ram, commands } = this.#decoder;
     return {
       framing: ram.framing,
-      blocks: this.#blocks,
+      blocks: this.#ram.blocks,
       machine: this.#configuration?.machine,
       devices: this.#devices.length,
       described: description !== undefined,
@@ -348,10 +237,10 @@ class Pass {
       ramEnd: this.#ramEnd,
       flush: this.#flushSeen,
       multifdChannels: this.#options.channels?.multifd ?? false,
-      discarded: this.#discarded,
+      discarded: this.#ram.discarded,
       postcopy: commands.postcopy !== 0,
-      dataPages: this.#dataPages,
-      pageRecords: this.#pageRecords,
+      dataPages: this.#ram.dataPages,
+      pageRecords: this.#ram.pageRecords,
       unlisted: this.#unlisted,
     };
   }
@@ -373,8 +262,9 @@ class Pass {
       commands: this.#commands,
       footers: this.#footers,
       unlisted: this.#unlisted,
-      blocks: this.#blocks,
-      deltas: this.#deltas,
+      blocks: this.#ram.blocks,
+      deltas: this.#ram.deltas,
+      passes: this.#ram.passes.list,
       warnings: this.#warnings,
       ...(this.#fault ? { fault: this.#fault } : {}),
       complete: eofSeen && !this.#fault,
@@ -382,7 +272,7 @@ class Pass {
       furtherChannels: this.#options.channels?.multifd ?? false,
       pageSize: ram.framing.pageSize,
       end: this.#end,
-      ...(this.#lastPage ? { lastPage: this.#lastPage } : {}),
+      ...(this.#ram.lastPage ? { lastPage: this.#ram.lastPage } : {}),
     };
   }
 }

@@ -7,6 +7,7 @@
  * 64-bit values that do not fit a JSON number are decimal strings, bytes are hex.
  * @module
  */
+import type { RamPass } from "../containers/ram_passes.ts";
 import type {
   Compression,
   Image,
@@ -36,7 +37,7 @@ export interface InspectOptions {
   readonly sections?: boolean;
   /** Only devices whose idstr is this, or ends in "/" and this; their fields also with units and symbols. */
   readonly device?: string;
-  /** Add to each block the ranges of pages that are data. */
+  /** Add to each block the ranges of pages that are data, and what each pass over RAM brought. */
   readonly pages?: boolean;
   /** Told while hashing: bytes of all blocks done so far. */
   readonly onProgress?: (bytes: number, total: number) => void;
@@ -68,6 +69,22 @@ export interface InspectBlock {
   readonly sha256?: string;
   /** Pages that are data: `[first, count]`. */
   readonly pages?: readonly (readonly [number, number])[];
+}
+
+/** One pass of the source over RAM. */
+export interface InspectPass {
+  /** Of its first page record, in the file. */
+  readonly offset: number;
+  /** Blocks of which pages came. */
+  readonly blocks: readonly {
+    readonly id: string;
+    /** Pages that came as data. */
+    readonly normalPages: number;
+    /** Pages that came as zero. */
+    readonly zeroPages: number;
+    /** Pages that came as a difference (xbzrle). */
+    readonly deltaPages: number;
+  }[];
 }
 
 /** A device of the report. */
@@ -146,6 +163,8 @@ export interface InspectReport {
     readonly pageBytes: number;
     readonly totalBytes: number;
     readonly blocks: readonly InspectBlock[];
+    /** With `pages`; none of mapped-ram, where every page has its one place. */
+    readonly passes?: readonly InspectPass[];
   };
   /** All sections, unless they were not asked for. */
   readonly sections?: readonly ImageSection[];
@@ -191,6 +210,7 @@ export async function inspectImage(image: Image, options: InspectOptions = {}): 
       pageBytes: ram.pageBytes,
       totalBytes: ram.totalBytes,
       blocks: ram.blocks.map((block, i) => inspectBlock(image, block, hashes?.[i], options.pages ?? false)),
+      ...(options.pages ? { passes: image.passes.map((pass) => inspectPass(image, pass)) } : {}),
     },
     ...(options.sections === false ? {} : { sections: image.sections }),
     devices,
@@ -229,6 +249,10 @@ function inspectBlock(image: Image, block: ImageBlock, sha256: string | undefine
     ...(sha256 !== undefined ? { sha256 } : {}),
     ...(pages ? { pages: dataRanges(image, block) } : {}),
   };
+}
+
+function inspectPass({ ram }: Image, { offset, blocks }: RamPass): InspectPass {
+  return { offset, blocks: blocks.map(({ block, ...pages }) => ({ id: ram.blocks[block].id, ...pages })) };
 }
 
 function dataRanges({ ram }: Image, block: ImageBlock): [number, number][] {

@@ -11,7 +11,7 @@
  * @module
  */
 import { hex } from "../stream/errors.ts";
-import type { InspectDevice, InspectReport } from "./inspect.ts";
+import type { InspectDevice, InspectPass, InspectReport } from "./inspect.ts";
 import { printable } from "./inspect_text.ts";
 import type { DescribedField } from "./symbols/describe.ts";
 
@@ -19,6 +19,8 @@ import type { DescribedField } from "./symbols/describe.ts";
 const NAME_WIDTH = 28;
 /** Most columns of a struct that stands on one line. */
 const LINE_WIDTH = 120;
+/** Passes that are listed, blocks of one, and ranges of pages of a block. */
+const PASSES = 64, PASS_BLOCKS = 8, RANGES = 24;
 /** Elements of an array that have a line each. */
 const ELEMENTS = 64;
 
@@ -29,6 +31,34 @@ export function sectionsText({ sections = [] }: InspectReport): string {
     (type === "start" || type === "full" ? ` instance ${instanceId} version ${version}` : "")
   );
   return ["      offset       bytes  section", ...lines].join("\n") + "\n";
+}
+
+/** What each pass over RAM brought, and where each block has data; ending in a line feed. Of a report with `pages`. */
+export function pagesText({ ram }: InspectReport): string {
+  const { passes = [], blocks } = ram;
+  const lines = passes.length > 0 ? ["Passes over RAM"] : [];
+  for (const [i, { offset, blocks }] of passes.slice(0, PASSES).entries()) {
+    const said = blocks.slice(0, PASS_BLOCKS).map(passBlock);
+    if (blocks.length > PASS_BLOCKS) said.push(`and ${blocks.length - PASS_BLOCKS} more blocks`);
+    lines.push(`  ${String(i + 1).padStart(4)}  from ${hex(offset)}: ${said.join("; ")}`);
+  }
+  if (passes.length > PASSES) lines.push(`  and ${passes.length - PASSES} more (--json has all)`);
+  lines.push("Pages of data, in hex");
+  for (const { id, pages = [] } of blocks) {
+    const said = pages.slice(0, RANGES).map(([first, count]) => {
+      return count === 1 ? first.toString(16) : `${first.toString(16)}-${(first + count - 1).toString(16)}`;
+    });
+    if (pages.length > RANGES) said.push(`and ${pages.length - RANGES} more ranges (--json has all)`);
+    lines.push(`  ${printable(id)}: ${said.join(" ") || "none"}`);
+  }
+  return lines.join("\n") + "\n";
+}
+
+function passBlock({ id, normalPages, zeroPages, deltaPages }: InspectPass["blocks"][number]): string {
+  const counts: [number, string][] = [[normalPages, "data"], [zeroPages, "zero"], [deltaPages, "xbzrle"]];
+  return `${printable(id)} ${
+    counts.filter(([count]) => count > 0).map(([count, kind]) => `${count} ${kind}`).join(", ")
+  }`;
 }
 
 /** Every field of each device, ending in a line feed; "" without devices. */

@@ -7,7 +7,7 @@
  *       pc.ram                    12 MiB  [:.+.....:...............]  178 data, 2894 zero
  *     ...
  *     Sections
- *       ram: start, 12 parts, end, 3.71 MiB
+ *       ram: start, 12 parts, end, 3.71 MiB, 7 passes
  *       devices: 30, 11.8 KiB
  *     ...
  *
@@ -50,7 +50,7 @@ export function inspectText(image: Image, report: InspectReport, options: Inspec
     configuration(report),
     ...(report.core ? corePage(report.core, style, width) : []),
     ram(image, report, style),
-    sections(report, style),
+    sections(image, report, style),
     devices(report, style, width),
     remarks(report, style),
   ];
@@ -153,7 +153,7 @@ function bar({ ram }: Image, block: ImageBlock): string {
   return text;
 }
 
-function sections({ sections = [], devices }: InspectReport, style: InspectStyle): string[] {
+function sections(image: Image, { sections = [], devices }: InspectReport, style: InspectStyle): string[] {
   const iterable = new Map<string, { counts: Map<string, number>; bytes: number }>();
   for (const { type, name, bytes } of sections) {
     if (type === "full") continue;
@@ -163,8 +163,9 @@ function sections({ sections = [], devices }: InspectReport, style: InspectStyle
     iterable.set(name, entry);
   }
   const lines = [...iterable].map(([name, { counts, bytes }]) => {
+    const passes = name === "ram" && image.passes.length > 1 ? `, ${image.passes.length} passes` : "";
     const types = [...counts].map(([type, count]) => count > 1 ? `${count} ${type}s` : type).join(", ");
-    return `  ${printable(name)}: ${types}, ${size(bytes)}`;
+    return `  ${printable(name)}: ${types}, ${size(bytes)}${passes}`;
   });
   const deviceBytes = devices.reduce((sum, { bytes }) => sum + bytes, 0);
   if (devices.length > 0) lines.push(`  devices: ${devices.length}, ${size(deviceBytes)}`);

@@ -88,6 +88,7 @@ export class SalvagedPackets implements ChannelsBeside {
       unlisted: 0,
       blocks: indexed,
       deltas,
+      passes: [],
       warnings: [],
       complete: false,
       ramFormat: "multifd",

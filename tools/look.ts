@@ -27,7 +27,11 @@ export const inspect: Inspect = async (path, request, work) => {
       text(style, width) {
         if (device !== undefined) return detail.devicesText(report);
         const text = page.inspectText(image, report, { style, width });
-        return sections ? `${text}\n${detail.sectionsText(report)}` : text;
+        const details = [
+          ...(sections ? [detail.sectionsText(report)] : []),
+          ...(pages ? [detail.pagesText(report)] : []),
+        ];
+        return [text, ...details].join("\n");
       },
       [Symbol.asyncDispose]: () => image[Symbol.asyncDispose](),
     };

@@ -57,7 +57,7 @@ export const inspectCommand: CommandModule = (root, context) => {
     .option(...RAW)
     .option("--sections", "a line for each section")
     .option("--device <name>", "only this device, with its fields")
-    .option("--pages", "list the ranges of pages that are data (with --json)")
+    .option("--pages", "what each pass over RAM brought, and the ranges of pages that are data")
     .addHelpText("after", DETAILS)
     .action(async (file, options) => {
       const request = fileRequest(options, context);

@@ -26,7 +26,7 @@ RAM  12.3 MiB in 6 blocks, pages of 4 KiB
   /rom@etc/acpi/rsdp         4 KiB  [#]                         1 data, 0 zero
 
 Sections
-  ram: start, 12 parts, end, 3.71 MiB
+  ram: start, 12 parts, end, 3.71 MiB, 7 passes
   devices: 30, 11.8 KiB
 
 Devices
