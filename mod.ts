@@ -210,6 +210,7 @@ export {
   type DiffReport,
   type FieldDifference,
   type LayoutDifference,
+  type PartDifference,
 } from "./reports/diff.ts";
 export type {
   PlainFields,

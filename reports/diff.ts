@@ -18,7 +18,8 @@ import { type Ignore, ignorePatterns } from "./field_pattern.ts";
 import { uuidText } from "./inspect.ts";
 import { ramProblems, refuse } from "./readable.ts";
 
-export type { DeviceDifference, FieldDifference, LayoutDifference } from "./diff_devices.ts";
+export type { DeviceDifference, LayoutDifference } from "./diff_devices.ts";
+export type { FieldDifference, PartDifference } from "./diff_fields.ts";
 export type { BlockDifference } from "./diff_ram.ts";
 
 /** Capabilities that say how a guest travels and not what it is. */

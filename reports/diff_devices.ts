@@ -4,26 +4,13 @@
  */
 import { Buffer } from "node:buffer";
 import type { Image, ImageDevice, ImageSection } from "../containers/image.ts";
-import type { PlainValue } from "../stream/vmstate.ts";
-import { plainFields, type VmLeaf, vmLeaves } from "../stream/vmstate.ts";
+import { type VmLeaf, vmLeaves } from "../stream/vmstate.ts";
+import { allCounts, diffLeaf, type FieldDifference, firstDifference, inSymbols, shortened } from "./diff_fields.ts";
 import type { Ignore } from "./field_pattern.ts";
+import { DeviceSymbols } from "./symbols/describe.ts";
 
-/** Bytes of a long value that are shown from the first that differs on. */
-const SHOWN = 64;
 /** Bytes compared at once. */
 const STEP = 1 << 16;
-
-/** A field that is not the same. */
-export interface FieldDifference {
-  /** As the description names it: "env.segs[2].base". */
-  readonly path: string;
-  /** The values, plain: bytes as hex, long ones from the first that differs. */
-  readonly a: PlainValue;
-  /** As `a`, of the second. */
-  readonly b: PlainValue;
-  /** Bytes of a long value that are the same and not shown. */
-  readonly at?: number;
-}
 
 /** A field, or a subsection with its fields, that one of the two has. */
 export interface LayoutDifference {
@@ -107,13 +94,19 @@ function diffDevice(a: ImageDevice, b: ImageDevice, ignore: Ignore): DeviceDiffe
   }
   const left = leaves(walkedA.nodes), right = leaves(walkedB.nodes);
   const fields: FieldDifference[] = [], layout: LayoutDifference[] = [];
+  const symbols = [new DeviceSymbols(name, walkedA.nodes), new DeviceSymbols(name, walkedB.nodes)] as const;
   for (const [path, leaf] of left) {
     const other = right.get(path);
     if (ignore({ device: name, field: path, type: leaf.type })) continue;
     if (!other) layout.push({ path, in: "a" });
     else if (!sameBytes || !sameVersion) {
       const difference = diffLeaf(name, path, leaf, other, ignore);
-      if (difference) fields.push(difference);
+      if (difference) {
+        fields.push({
+          ...difference,
+          ...inSymbols(symbols, path, leaf, other, allCounts(name, path, leaf, other, ignore)),
+        });
+      }
     }
   }
   for (const [path, leaf] of right) {
@@ -140,37 +133,6 @@ function leaves(nodes: Parameters<typeof vmLeaves>[0]): Map<string, VmLeaf> {
   const map = new Map<string, VmLeaf>();
   for (const { path, leaf } of vmLeaves(nodes)) if (leaf.kind === "leaf") map.set(path, leaf);
   return map;
-}
-
-function diffLeaf(device: string, path: string, a: VmLeaf, b: VmLeaf, ignore: Ignore): FieldDifference | undefined {
-  if (a.value instanceof Uint8Array && b.value instanceof Uint8Array) {
-    if (Buffer.compare(a.value, b.value) === 0) return undefined;
-    const counts = (at: number, bits: number) => !ignore({ device, field: path, byte: [at, bits] });
-    const at = firstDifference(a.value, b.value, counts);
-    if (at === a.value.length && at === b.value.length) return undefined;
-    return { path, ...shortened(a.value, b.value, at) };
-  }
-  return a.value === b.value ? undefined : { path, a: plain(a), b: plain(b) };
-}
-
-function plain(leaf: VmLeaf): PlainValue {
-  return plainFields([{ ...leaf, name: "value" }]).value;
-}
-
-/** @param counts asked whether a byte that differs does count; default: all do */
-function firstDifference(a: Uint8Array, b: Uint8Array, counts = (_at: number, _bits: number) => true): number {
-  const n = Math.min(a.length, b.length);
-  for (let at = 0; at < n; at++) if (a[at] !== b[at] && counts(at, a[at] ^ b[at])) return at;
-  return n;
-}
-
-/** Hex of both from a little before the first difference on; of short values all. */
-function shortened(a: Uint8Array, b: Uint8Array, first: number): { a: string; b: string; at?: number } {
-  if (Math.max(a.length, b.length) <= SHOWN) return { a: a.toHex(), b: b.toHex() };
-  const cut = (bytes: Uint8Array) => {
-    return bytes.subarray(first, first + SHOWN).toHex() + (bytes.length > first + SHOWN ? "..." : "");
-  };
-  return { a: cut(a), b: cut(b), at: first };
 }
 
 /** A subsection that is in one only is told by its name, not by each of its fields. */

@@ -10,6 +10,7 @@
  */
 import { hex } from "../stream/errors.ts";
 import type { BlockDifference, DeviceDifference, DiffReport } from "./diff.ts";
+import type { FieldDifference } from "./diff_fields.ts";
 import { printable } from "./inspect_text.ts";
 
 /** Fields and ranges shown of one device or block; the JSON has all. */
@@ -46,11 +47,23 @@ function* deviceLines(device: DeviceDifference): Generator<string> {
     yield `  ${printable(path)}  only in the ${side === "a" ? "first" : "second"}`;
   }
   if (layout.length > SHOWN) yield `  and ${layout.length - SHOWN} more of the layout`;
-  for (const { path, a, b, at } of fields.slice(0, SHOWN)) {
-    const from = at === undefined ? "" : ` from byte ${at} on`;
-    yield `  ${printable(path)}${from}  ${JSON.stringify(a)} | ${JSON.stringify(b)}`;
-  }
+  for (const field of fields.slice(0, SHOWN)) yield* fieldLines(field);
   if (fields.length > SHOWN) yield `  and ${fields.length - SHOWN} more fields`;
+}
+
+function* fieldLines({ path, a, b, at, symbol, text, parts = [] }: FieldDifference): Generator<string> {
+  const name = `  ${printable(path)}${symbol === undefined ? "" : ` ${printable(symbol)}`}`;
+  if (parts.length > 0) {
+    yield name;
+    for (const { path, a = "none", b = "none" } of parts.slice(0, SHOWN)) {
+      yield `    ${printable(path)}  ${printable(a)} | ${printable(b)}`;
+    }
+    if (parts.length > SHOWN) yield `    and ${parts.length - SHOWN} more parts`;
+    return;
+  }
+  const from = at === undefined ? "" : ` from byte ${at} on`;
+  const values = text?.map(printable) ?? [JSON.stringify(a), JSON.stringify(b)];
+  yield `${name}${from}  ${values.join(" | ")}`;
 }
 
 function blockLine(difference: BlockDifference): string {

@@ -88,7 +88,7 @@ function fieldsOf(nodes: readonly VmNode[], prefix: string, symbols: DeviceSymbo
   for (const node of nodes) {
     if (node.kind === "framing") continue;
     const path = prefix === "" ? node.name : `${prefix}.${node.name}`;
-    fields.push(node.kind === "leaf" ? leafField(node, path, symbols) : branchField(node, path, symbols));
+    fields.push(node.kind === "leaf" ? describeLeaf(node, path, symbols) : branchField(node, path, symbols));
   }
   return fields;
 }
@@ -108,12 +108,13 @@ function branchField(branch: VmBranch, path: string, symbols: DeviceSymbols): De
   for (const child of children) {
     if (child.kind === "framing") continue;
     const at = `${path}[${child.name}]`;
-    elements.push(child.kind === "leaf" ? leafField(child, at, symbols) : branchField(child, at, symbols));
+    elements.push(child.kind === "leaf" ? describeLeaf(child, at, symbols) : branchField(child, at, symbols));
   }
   return { ...named, children: elements };
 }
 
-function leafField(leaf: VmLeaf, path: string, symbols: DeviceSymbols): DescribedField {
+/** One field. @param path as `VmLeafAt` has it */
+export function describeLeaf(leaf: VmLeaf, path: string, symbols: DeviceSymbols): DescribedField {
   const { symbol, text = valueText(leaf), meaning, parts } = symbols.of(leaf, path);
   return {
     name: leaf.name,
