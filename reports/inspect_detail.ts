@@ -21,7 +21,7 @@ const NAME_WIDTH = 28;
 const LINE_WIDTH = 120;
 /** Passes that are listed, blocks of one, and ranges of pages of a block. */
 const PASSES = 64, PASS_BLOCKS = 8, RANGES = 24;
-/** Elements of an array that have a line each. */
+/** Elements of an array that have a line each, of those without a name. */
 const ELEMENTS = 64;
 
 /** A line for each section, ending in a line feed. */
@@ -86,21 +86,19 @@ function* fieldLines(fields: readonly DescribedField[], indent: string): Generat
   }
 }
 
-/** Elements that are alike, one after the other, share a line. */
+/** Elements that are alike, one after the other, share a line; what has a name of its own always has one. */
 function* elementLines(fields: readonly DescribedField[], indent: string): Generator<string> {
-  let told = 0;
+  let told = 0, left = 0;
   for (let at = 0; at < fields.length;) {
     let end = at + 1;
     while (end < fields.length && isElement(fields[at]) && same(fields[at], fields[end])) end++;
-    if (told++ === ELEMENTS) {
-      yield `${indent}... ${fields.length - at} more (--json has all)`;
-      return;
-    }
     const first = fields[at];
     const field = end - at > 1 ? { ...first, name: `${first.name}..${fields[end - 1].name}` } : first;
-    yield* fieldLines([field], indent);
+    if (isElement(first) && told++ >= ELEMENTS) left += end - at;
+    else yield* fieldLines([field], indent);
     at = end;
   }
+  if (left > 0) yield `${indent}... ${left} more (--json has all)`;
 }
 
 function isElement({ name, symbol }: DescribedField): boolean {
