@@ -43,10 +43,10 @@ export function whenText(ns: bigint, clock: bigint): string {
   return ns > clock ? `in ${durationText(ns - clock)}` : `${durationText(clock - ns)} ago`;
 }
 
-/** A moment of QEMU_CLOCK_VIRTUAL; -1 is none. What KVM's timers began before the guest did is below zero. */
+/** A moment of QEMU_CLOCK_VIRTUAL; -1 is none, 0 before anything was. What KVM's timers began earlier is below zero. */
 export function virtualTime(ns: bigint, { clock }: DeviceView): Meaning {
   if (ns === -1n) return { text: "none" };
-  return { text: durationText(ns), ...(clock !== undefined ? { meaning: whenText(ns, clock) } : {}) };
+  return { text: durationText(ns), ...(clock !== undefined && ns !== 0n ? { meaning: whenText(ns, clock) } : {}) };
 }
 
 /** A moment of the clock that -rtc clock= names: the host's unless said otherwise, which counts from 1970. */
