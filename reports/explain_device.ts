@@ -1,17 +1,20 @@
 /**
- * Lines of device bodies, by the description behind the end of the stream; and of other bodies of their own kind.
+ * Lines of device bodies, by the description behind the end of the stream.
  *
- *     sections[9].cpu.env.regs[0] = 0x0             RAX
+ *     sections[9].cpu.env.regs[0] = 0x0             RAX (uint64)
  *     sections[9].cpu["cpu/poll_control_msr"].marker  a subsection begins
+ *
+ * What single fields mean is what `inspect --device` says of them; a value whose parts have bytes of their own is a line for each.
  *
  * @module
  */
-import { hex } from "../stream/errors.ts";
-import type { SectionDataRecord } from "../stream/records.ts";
 import type { DeviceDescription } from "../stream/vmdesc.ts";
 import { walkDevice } from "../stream/vmstate.ts";
 import type { VmFraming, VmLeaf, VmNode, VmValue } from "../stream/vmvalue.ts";
 import { type ExplainLine, FieldLines, member, plainNumber, RAW_LIMIT } from "./explain_lines.ts";
+import { DeviceSymbols } from "./symbols/describe.ts";
+import type { Meaning, Part } from "./symbols/rule.ts";
+import { clockOf } from "./symbols/time.ts";
 
 const TYPES_FILE = "migration/vmstate-types.c";
 /** What a type is on the wire, and the VMStateInfo that says so. */
@@ -40,28 +43,38 @@ const TYPES: ReadonlyMap<string, readonly [meaning: string, source: string]> = n
   ["msix state", ["MSI-X table and pending bits", "hw/pci/msix.c msix_save"]],
   ["scsi-requests", ["requests under way", "hw/scsi/scsi-bus.c put_scsi_requests"]],
 ]);
-const X86_REGISTERS = "RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15".split(" ");
-/** Fields of well-known devices: where their value means more than its type. */
-const KNOWN: readonly (readonly [device: RegExp, field: RegExp, meaning: (index: number) => string])[] = [
-  [/^cpu$/, /^env\.regs\[(\d+)\]$/, (i) => `${X86_REGISTERS[i] ?? `register ${i}`} of the CPU`],
-  [/^cpu$/, /^env\.eip$/, () => "RIP: where the CPU goes on"],
-  [/^cpu$/, /^env\.eflags$/, () => "RFLAGS"],
-  [/^cpu$/, /^env\.cr\[(\d+)\]$/, (i) => `CR${i}, a control register`],
-  [/^cpu$/, /^env\.xregs\[(\d+)\]$/, (i) => `X${i} of the CPU`],
-  [/^globalstate$/, /^size$/, () => "length of the run state's name with its NUL; nobody reads it"],
-  [/^globalstate$/, /^runstate$/, () => "run state in which the guest goes on: running, paused, prelaunch"],
-];
+/** A device's body and what it is told by. */
+export interface ExplainedDevice {
+  /** idstr of its section. */
+  readonly idstr: string;
+  /** Of its body, in the file. */
+  readonly offset: number;
+  /** All of it, or what there is. */
+  readonly body: Uint8Array;
+}
+
+/** How a device's body is gone through. */
+export interface DeviceLineOptions {
+  /** The body may be cut or wrong: give the lines up to there. */
+  readonly partial?: boolean;
+  /** What QEMU_CLOCK_VIRTUAL showed, in ns: as {@link clockOfDevice} has it. */
+  readonly clock?: bigint | undefined;
+}
+
+/** The clock in the body of the section "timer"; undefined where it does not say. */
+export function clockOfDevice(body: Uint8Array, description: DeviceDescription | undefined): bigint | undefined {
+  return description && clockOf(walkDevice(description, body, { partial: true }).nodes);
+}
 
 /**
  * Lines of a device's body, covering every byte of it.
  * @param description undefined where the stream has none: then the body is one line
- * @param partial     the body may be cut or wrong: give the lines up to there
  */
 export function* deviceLines(
-  device: { readonly idstr: string; readonly offset: number; readonly body: Uint8Array },
+  device: ExplainedDevice,
   description: DeviceDescription | undefined,
   path: string,
-  partial = false,
+  { partial = false, clock }: DeviceLineOptions = {},
 ): Generator<ExplainLine> {
   const { idstr, offset, body } = device;
   if (!description) {
@@ -70,14 +83,24 @@ export function* deviceLines(
     return;
   }
   const { nodes } = walkDevice(description, body, { framing: true, partial: true, offset });
+  const symbols = new DeviceSymbols(idstr, nodes, clock);
   let end = 0;
   for (const { node, path: at, field, vmsd } of deviceLeaves(nodes, path, description.vmsdName)) {
     if (node.length === 0) continue;
-    const [meaning, source] = node.kind === "framing" ? framing(node, vmsd) : leaf(node, vmsd, field, idstr);
-    const raw = body.subarray(node.offset, Math.min(node.offset + node.length, node.offset + RAW_LIMIT));
     end = node.offset + node.length;
-    yield* new FieldLines(offset + node.offset, at, source).add("", node.length, raw, meaning, plainValue(node.value))
-      .lines;
+    if (node.kind === "framing") {
+      const [meaning, source] = framing(node, vmsd);
+      yield* oneLine(node, at, offset, body, meaning, source);
+      continue;
+    }
+    const known = symbols.of(node, field);
+    const [type, info] = typeOf(node);
+    const source = `${info}; VMStateDescription ${vmsd}`;
+    if (known.parts && inOrder(known.parts, node.length)) yield* partLines(node, known, at, offset, body, source);
+    else {
+      const said = words(known, node.value);
+      yield* oneLine(node, at, offset, body, said ? `${said} (${node.type})` : type, source);
+    }
   }
   if (end < body.length && !partial) {
     yield* new FieldLines(offset + end, path).bytes(
@@ -116,15 +139,71 @@ export function* deviceLeaves(
   }
 }
 
-function leaf({ type, length }: VmLeaf, vmsd: string, field: string, idstr: string): [string, string] {
-  const [meaning, source] = TYPES.get(type) ?? number(type) ??
-    [`${type}: ${length} bytes in a layout of its own`, "migration/vmstate.c vmstate_save_state_v"];
-  const device = idstr.slice(idstr.lastIndexOf("/") + 1);
-  for (const [which, name, say] of KNOWN) {
-    const match = which.test(device) ? name.exec(field) : null;
-    if (match) return [`${say(Number(match[1]))} (${type})`, `${source}; VMStateDescription ${vmsd}`];
+function oneLine(
+  { offset, length, value }: VmLeaf | VmFraming,
+  path: string,
+  base: number,
+  body: Uint8Array,
+  meaning: string,
+  source: string,
+): ExplainLine[] {
+  const raw = body.subarray(offset, offset + Math.min(length, RAW_LIMIT));
+  return new FieldLines(base + offset, path, source).add("", length, raw, meaning, plainValue(value)).lines;
+}
+
+/** A line for each part of a value, and for what lies between them. */
+function partLines(
+  { name, offset, length, type }: VmLeaf,
+  { parts = [], ...whole }: Meaning,
+  path: string,
+  base: number,
+  body: Uint8Array,
+  source: string,
+): ExplainLine[] {
+  const fields = new FieldLines(base + offset, path, source);
+  const bytes = body.subarray(offset, offset + length);
+  const said = words(whole, bytes);
+  const of = `of ${name} (${type})`;
+  let end = 0;
+  const add = (place: string, to: number, meaning: string, value?: ExplainLine["value"]) => {
+    const own = bytes.subarray(end, to);
+    // what the value is as a whole stands where it begins
+    fields.add(place, to - end, own.subarray(0, RAW_LIMIT), end === 0 && said ? `${meaning}: ${said}` : meaning, value);
+    end = to;
+  };
+  for (const part of parts) {
+    const { offset: from = 0, length: size = 0, value } = part;
+    if (from > end) add(`["${end}..${from - 1}"]`, from, of);
+    const own = bytes.subarray(from, from + size);
+    const shown = typeof value === "bigint" ? plainNumber(value) : value ?? (size === 1 ? own[0] : undefined);
+    add(member(part.name).replace(/^[.]/, ""), from + size, `${words(part, own) || part.name}, ${of}`, shown);
   }
-  return [meaning, `${source}; VMStateDescription ${vmsd}`];
+  if (end < length) add(`["${end}..${length - 1}"]`, length, of);
+  return fields.lines;
+}
+
+/** Whether parts have bytes, one behind the other, inside of the value. */
+function inOrder(parts: readonly Part[], size: number): boolean {
+  let end = 0;
+  for (const { offset, length } of parts) {
+    if (offset === undefined || length === undefined || offset < end || length <= 0) return false;
+    end = offset + length;
+  }
+  return end > 0 && end <= size;
+}
+
+/** "RFLAGS: ZF PF", "1.5 s, in 3 ms"; "" when nothing is known. Numbers and bytes that the line shows anyway are not said. */
+function words({ symbol, text, meaning }: Meaning, value: VmValue): string {
+  const plain = text === undefined || /^-?(0x[0-9a-f]+|\d+)( \(\d+\))?$/.test(text) ||
+    /^[0-9a-f]{2}( [0-9a-f]{2})*$/.test(text) ||
+    value instanceof Uint8Array && JSON.stringify(asText(value)) === text;
+  const said = [plain ? undefined : text, meaning].filter((word) => word).join(", ");
+  return [symbol, said].filter((word) => word).join(": ");
+}
+
+function typeOf({ type, length }: VmLeaf): readonly [string, string] {
+  return TYPES.get(type) ?? number(type) ??
+    [`${type}: ${length} bytes in a layout of its own`, "migration/vmstate.c vmstate_save_state_v"];
 }
 
 function number(type: string): [string, string] | undefined {
@@ -155,65 +234,13 @@ function framing({ name, value }: VmFraming, vmsd: string): [string, string] {
 
 function plainValue(value: VmValue): ExplainLine["value"] {
   if (typeof value === "bigint") return plainNumber(value);
-  if (value instanceof Uint8Array) return text(value) ?? undefined;
+  if (value instanceof Uint8Array) return asText(value);
   return value;
 }
 
 /** Bytes that are a text padded with NULs, such as a run state. */
-function text(bytes: Uint8Array): string | undefined {
+function asText(bytes: Uint8Array): string | undefined {
   const end = bytes.findIndex((byte) => byte < 0x20 || byte > 0x7e);
   if (end < 3 || bytes.length > 256 || bytes.subarray(end).some((byte) => byte !== 0)) return undefined;
   return String.fromCharCode(...bytes.subarray(0, end));
-}
-
-const CHUNK_FLAGS = ["EOS", "ZEROES", "BITMAP_NAME", "DEVICE_NAME", "START", "COMPLETE", "BITS"];
-
-/** A piece of an iterable section other than ram. */
-export function dataLines(record: SectionDataRecord, path: string, piece: number): ExplainLine[] {
-  const { offset, length, idstr, data } = record;
-  if (idstr === "dirty-bitmap") return chunkLines(record, `${path}.chunks[${piece}]`);
-  const source = DATA_RULES[idstr] ?? DATA_RULES[idstr.slice(idstr.lastIndexOf("/"))];
-  return new FieldLines(offset, path, source).bytes(`pieces[${piece}]`, length, data, `a piece of ${idstr}`).lines;
-}
-
-const DATA_RULES: Record<string, string> = {
-  "spapr/htab": "hw/ppc/spapr.c htab_load; stream/iterables.ts",
-  "s390-storage_attributes": "hw/s390x/s390-stattrib.c cmma_load; stream/iterables.ts",
-  "/vfio": "hw/vfio/migration.c vfio_load_state; stream/iterables.ts",
-};
-
-/** One chunk of a dirty-bitmap section. */
-function chunkLines({ offset, data, length }: SectionDataRecord, path: string): ExplainLine[] {
-  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  const fields = new FieldLines(offset, path, "migration/block-dirty-bitmap.c; stream/iterables.ts");
-  let at = 0;
-  const u8 = () => view.getUint8(at++);
-  const name = () => {
-    const n = u8();
-    at += n;
-    return String.fromCharCode(...data.subarray(at - n, at));
-  };
-  const head = data[0] & 0x80 ? 2 : 1;
-  const flags = data[head - 1];
-  at = head;
-  const words = CHUNK_FLAGS.filter((_, i) => flags & 1 << i).join("|") || hex(flags);
-  fields.add("flags", head, data.subarray(0, head), "what this chunk holds", words);
-  if (flags & 0x08) fields.str8("node", name(), "block node, or its alias");
-  if (flags & 0x04) fields.str8("bitmap", name(), "bitmap of that node, or its alias");
-  if (flags & 0x10) {
-    fields.u32("granularity", view.getUint32(at), "bytes of the disk that one bit stands for");
-    at += 4;
-    fields.u8("startFlags", u8(), "1 enabled, 2 persistent, 4 ignored");
-  }
-  if (flags & 0x40) {
-    fields.u64("firstSector", view.getBigUint64(at), "where the bits begin, sectors of 512 bytes");
-    fields.u32("sectors", view.getUint32(at + 8), "how far they reach, sectors of 512 bytes");
-    at += 12;
-    if (!(flags & 0x02)) {
-      fields.u64("bytes", view.getBigUint64(at), "bytes of bits that follow");
-      at += 8;
-    }
-  }
-  fields.bytes("bits", length - at, data.subarray(at), "the bits");
-  return fields.lines;
 }

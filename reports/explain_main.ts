@@ -12,7 +12,8 @@ import type { ExplainOptions } from "./explain.ts";
 import { isNamed, type KnownRam } from "./explain_channel.ts";
 import { commandLines } from "./explain_commands.ts";
 import { Coverage } from "./explain_cover.ts";
-import { dataLines, deviceLines } from "./explain_device.ts";
+import { dataLines } from "./explain_data.ts";
+import { clockOfDevice, deviceLines } from "./explain_device.ts";
 import {
   configurationLines,
   eofLines,
@@ -49,6 +50,8 @@ export class Explanation {
   #pages = 0;
   #pieces = 0;
   #bitmap: Uint8Array | undefined;
+  /** What the guest's own clock showed, ns. */
+  #clock: bigint | undefined;
 
   /** @param total bytes of everything that is gone through, where that is known */
   constructor(located: Located, options: ExplainOptions, readonly total: number | undefined) {
@@ -128,6 +131,9 @@ export class Explanation {
       case "mapped-bitmap":
         this.#bitmap = record.bitmap.slice();
         return;
+      case "device":
+        if (record.idstr === "timer") this.#clock = clockOfDevice(record.body, this.#description(record));
+        return;
     }
   }
 
@@ -164,7 +170,7 @@ export class Explanation {
       case "ram-mark":
         return markLines(record, this.#body + (this.#marks++ ? `[${this.#marks - 1}]` : ""));
       case "device":
-        return deviceLines(record, this.#description(record), this.#body);
+        return deviceLines(record, this.#description(record), this.#body, { clock: this.#clock });
       case "section-data":
         return dataLines(record, this.#body, this.#pieces++);
       case "command":
@@ -219,7 +225,8 @@ export class Explanation {
     if (!description || section.type !== "full" || fault.offset <= this.end || !this.#source.readAt) return;
     const body = new Uint8Array(Math.min(fault.offset - this.end, BROKEN_LIMIT));
     const landed = body.subarray(0, this.#source.readAt(body, this.end));
-    for (const line of deviceLines({ ...section, offset: this.end, body: landed }, description, this.#body, true)) {
+    const device = { ...section, offset: this.end, body: landed };
+    for (const line of deviceLines(device, description, this.#body, { partial: true, clock: this.#clock })) {
       yield* this.#wanted([line]);
       this.#cover.reach(line.offset + line.length);
     }
