@@ -20,6 +20,7 @@ import { StreamReader } from "../stream/reader.ts";
 import type { RamBlockEntry, RamPagesRecord } from "../stream/records.ts";
 import type { Tables } from "../stream/tables.ts";
 import { ChannelRow } from "./channel_row.ts";
+import { unpackChannel } from "./channel_file.ts";
 import { fileSource } from "./file_source.ts";
 import { renamed } from "./sources.ts";
 
@@ -147,7 +148,10 @@ export class FurtherChannels implements ChannelsBeside {
   async identify(): Promise<void> {
     const count = this.#inputs.length;
     let uuid: Uint8Array | undefined;
-    for (const { source } of this.#inputs) {
+    for (const { source: given } of this.#inputs.slice()) {
+      const unpacked = await unpackChannel(given);
+      if (unpacked) this.#inputs.push({ source: unpacked, close: () => unpacked.close() });
+      const source = unpacked ?? given;
       const reader = new StreamReader(source);
       const base = this.#row.add(source);
       if (count === 1 && !(await reader.ensure(1))) {

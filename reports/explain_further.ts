@@ -2,7 +2,8 @@
  * The files beside the main channel in turn, each line with the name of its file; and a file that is a further channel itself.
  * @module
  */
-import { fileSource } from "../containers/file_source.ts";
+import { unpackChannel } from "../containers/channel_file.ts";
+import { type FileSource, fileSource } from "../containers/file_source.ts";
 import type { OpenImageOptions } from "../containers/image.ts";
 import { peek } from "../containers/sources.ts";
 import { bufferSource, type ByteSource } from "../stream/channel.ts";
@@ -56,8 +57,9 @@ export class FurtherFiles {
     const { at, onProgress } = options;
     const [first, from] = typeof at === "object" ? [at.channel, at.offset] : [0, 0];
     for (let i = first; i < this.#files.length; i++) {
-      const { name, source } = this.#files[i];
-      const seen = await peek(source, CHANNEL_HEAD_BYTES);
+      const { name, source: given } = this.#files[i];
+      using unpacked = disposable(await unpackChannel(given));
+      const seen = await peek(unpacked.source ?? given, CHANNEL_HEAD_BYTES);
       const channel: ExplainedChannel = { name, ...kindOfGiven(seen.head, name) };
       let told = false;
       const tell = () => {
@@ -80,6 +82,10 @@ export class FurtherFiles {
   close(): void {
     for (const { close } of this.#files) close();
   }
+}
+
+function disposable(source: FileSource | undefined) {
+  return { source, [Symbol.dispose]: () => source?.close() };
 }
 
 function open(input: NonNullable<OpenImageOptions["channels"]>[number], nameless: string) {

@@ -2,7 +2,8 @@
  * Files as `salvage` reads them: at any position, whatever they come from, and however damaged what is around the stream.
  * @module
  */
-import { fileSource } from "../containers/file_source.ts";
+import { unpackChannel } from "../containers/channel_file.ts";
+import { type FileSource, fileSource } from "../containers/file_source.ts";
 import { spool, startAt } from "../containers/sources.ts";
 import type { ByteSource } from "../stream/channel.ts";
 import { StreamError } from "../stream/errors.ts";
@@ -62,7 +63,11 @@ export async function openGiven(files: readonly string[]): Promise<GivenChannel[
   try {
     for (const name of files) {
       const file = fileSource(name, { name });
-      const source = file.readAt ? file : await spool(file).finally(() => file.close());
+      const source = await seekable(file).catch((error) => {
+        file.close();
+        throw error;
+      });
+      if (source !== file) file.close();
       const head = new Uint8Array(CHANNEL_HEAD_BYTES);
       const close = () => source.close();
       try {
@@ -86,4 +91,9 @@ export async function openGiven(files: readonly string[]): Promise<GivenChannel[
 export function kindBeside({ kind, id }: KnownChannel, count: number, sentBeside: boolean): KnownChannel["kind"] {
   if (sentBeside || count > 1) return "multifd";
   return kind === "multifd" && id === undefined ? "postcopy-preempt" : kind;
+}
+
+/** Itself, or a temporary file: of what a pipe gives, or what was packed. */
+async function seekable(file: FileSource): Promise<FileSource> {
+  return file.readAt ? await unpackChannel(file) ?? file : await spool(file);
 }

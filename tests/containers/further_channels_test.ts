@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { gzipSync } from "node:zlib";
 import { type Image, openImage } from "../../containers/image.ts";
 import { multifdZlib } from "../../plugins/multifd_zlib.ts";
 import { multifdZstd } from "../../plugins/multifd_zstd.ts";
@@ -55,6 +56,15 @@ const captures = manifest().filter((capture) => further(capture).length > 0);
 Deno.test("there are captures of every way to send pages on further channels", () => {
   const of = (part: string) => captures.filter(({ name }) => name.includes(part)).length;
   assert(captures.length >= 10 && of("zlib") >= 2 && of("zstd") >= 2 && of("live") >= 3 && of("preempt") === 1);
+});
+
+Deno.test("channels that were packed as whole files are unpacked, each by itself", async () => {
+  const capture = captures.find(({ name }) => name.includes("zstd-live"))!;
+  const files = await Promise.all(further(capture).map(loadFixture));
+  const [first, ...rest] = files;
+  const channels = [gzipSync(first), ...rest.map((bytes) => Uint8Array.from(bytes))];
+  await using image = await openImage(await loadFixture(capture.files[0].file), { tables, channels });
+  assert.deepEqual(hashes(image), truth(capture));
 });
 
 for (const capture of captures) {
