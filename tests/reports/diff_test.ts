@@ -34,6 +34,8 @@ Deno.test("diffImages() names a field that differs, with both values", async () 
   const check = checks.find(({ section, path }) => section === "cpu" && path.join() === "env.eip")!;
   const report = await diff(bytes, edited(bytes, [check.offset + 7, [0x42]]));
   const value = Number(check.value);
+  const said = (value: number) => "0x" + value.toString(16).padStart(16, "0");
+  const after = said(value - value % 256 + 0x42);
   assert.deepEqual(report, {
     equal: false,
     configuration: [],
@@ -41,11 +43,17 @@ Deno.test("diffImages() names a field that differs, with both values", async () 
       name: "cpu",
       instanceId: check.instance,
       change: "fields",
-      fields: [{ path: "env.eip", a: value, b: value - value % 256 + 0x42 }],
+      fields: [{
+        path: "env.eip",
+        a: value,
+        b: value - value % 256 + 0x42,
+        symbol: "RIP",
+        text: [said(value), after],
+      }],
     }],
     ram: [],
   });
-  assert.equal(diffText(report), `cpu ${check.instance}\n  env.eip  ${value} | ${value - value % 256 + 0x42}\n`);
+  assert.equal(diffText(report), `cpu ${check.instance}\n  env.eip RIP  ${said(value)} | ${after}\n`);
   const cpuOnly = await diff(bytes, edited(bytes, [check.offset + 7, [0x42]]), ["cpu:env.e*"]);
   assert(cpuOnly.equal);
 });
