@@ -44,7 +44,8 @@ const REGISTERS = cpuRegisters(ARM, {
   "cpsr": [(_, device) => ({ a64: "PSTATE", a32: "CPSR", m: "XPSR" })[armState(device) ?? "a32"], stateWord],
   "env.spsr": [a32(() => "SPSR"), savedStatus],
   "env.banked_spsr[]": [(index, device) => {
-    const level = armState(device) === "a64" ? LEVEL_OF_BANK[index] : undefined;
+    const state = armState(device), level = state === "a64" ? LEVEL_OF_BANK[index] : undefined;
+    if (state === "m" || state === undefined) return undefined;
     return level !== undefined ? `SPSR_EL${level}` : index === 0 ? undefined : `SPSR_${BANKS[index]}`;
   }, savedStatus],
   "env.banked_r13[]": [a32((index) => `SP_${BANKS[index]}`)],

@@ -46,14 +46,24 @@ const AIRCR = layout(
 /** By bank: M_REG_NS, M_REG_S. */
 const STATES = ["NS", "S"];
 
-/** "MSPLIM_NS", "MSPLIM_S". */
+const SECURE = "cpu/m-security.env.v7m.secure";
+
+/** "MSPLIM_NS" and "MSPLIM_S" of two elements; only "MSPLIM" without the security extension. */
 function banked(name: string): RegisterName {
-  return (index) => STATES[index] && `${name}_${STATES[index]}`;
+  return (index, device) => {
+    if (device.value(SECURE) === undefined) return index === 0 ? name : undefined;
+    return STATES[index] && `${name}_${STATES[index]}`;
+  };
+}
+
+/** "VTOR_NS"; "VTOR" without the security extension. */
+function nonSecure(name: string): RegisterName {
+  return (_, device) => device.value(SECURE) === undefined ? name : `${name}_NS`;
 }
 
 /** What both security states have, of the one that "cpu/m" is of and of the Secure one. */
 function both(bank: "NS" | "S", path: (field: string) => string): Record<string, Register> {
-  const named = (name: string) => `${name}_${bank}`;
+  const named = (name: string) => bank === "NS" ? nonSecure(name) : `${name}_S`;
   return {
     [path("vecbase")]: [named("VTOR")],
     [path("basepri")]: [named("BASEPRI")],
@@ -74,10 +84,10 @@ export const ARM_M: readonly SymbolRule[] = [
     "cpu/m.env.v7m.dfsr": ["DFSR", layout("0 HALTED, 1 BKPT, 2 DWTTRAP, 3 VCATCH, 4 EXTERNAL")],
     "cpu/m.env.v7m.bfar": ["BFAR"],
     "cpu/m.env.v7m.exception": ["IPSR", exception],
-    "cpu/m.cpu/m/faultmask-primask.env.v7m.faultmask[M_REG_NS]": ["FAULTMASK_NS"],
-    "cpu/m.cpu/m/faultmask-primask.env.v7m.primask[M_REG_NS]": ["PRIMASK_NS"],
+    "cpu/m.cpu/m/faultmask-primask.env.v7m.faultmask[M_REG_NS]": [nonSecure("FAULTMASK")],
+    "cpu/m.cpu/m/faultmask-primask.env.v7m.primask[M_REG_NS]": [nonSecure("PRIMASK")],
     "cpu/m.cpu/m/csselr.env.v7m.csselr[]": [banked("CSSELR")],
-    "cpu/m.cpu/m/scr.env.v7m.scr[M_REG_NS]": ["SCR_NS", SCR],
+    "cpu/m.cpu/m/scr.env.v7m.scr[M_REG_NS]": [nonSecure("SCR"), SCR],
     "cpu/m.cpu/m/other-sp.env.v7m.other_sp": [otherStack],
     "cpu/m.cpu/m/v8m.env.v7m.msplim[]": [banked("MSPLIM")],
     "cpu/m.cpu/m/v8m.env.v7m.psplim[]": [banked("PSPLIM")],
@@ -88,14 +98,14 @@ export const ARM_M: readonly SymbolRule[] = [
     "cpu/m.cpu/m/fp.env.v7m.nsacr": ["NSACR"],
     "cpu/m.cpu/m/mve.env.v7m.vpr": ["VPR", layout("15:0 P0, 19:16 MASK01, 23:20 MASK23")],
     "cpu/m.cpu/m/mve.env.v7m.ltpsize": ["LTPSIZE"],
-    "cpu/pmsav8.env.pmsav8.mair0[M_REG_NS]": ["MPU_MAIR0_NS"],
-    "cpu/pmsav8.env.pmsav8.mair1[M_REG_NS]": ["MPU_MAIR1_NS"],
+    "cpu/pmsav8.env.pmsav8.mair0[M_REG_NS]": [nonSecure("MPU_MAIR0")],
+    "cpu/pmsav8.env.pmsav8.mair1[M_REG_NS]": [nonSecure("MPU_MAIR1")],
     "cpu/m-security.env.v7m.secure": [() => undefined, (value) => value ? "Secure" : "Non-secure"],
     "cpu/m-security.env.v7m.other_ss_msp": [
-      (_, device) => otherState(device.value("cpu/m-security.env.v7m.secure"), "MSP"),
+      (_, device) => otherState(device.value(SECURE), "MSP"),
     ],
     "cpu/m-security.env.v7m.other_ss_psp": [
-      (_, device) => otherState(device.value("cpu/m-security.env.v7m.secure"), "PSP"),
+      (_, device) => otherState(device.value(SECURE), "PSP"),
     ],
     "cpu/m-security.env.v7m.primask[M_REG_S]": ["PRIMASK_S"],
     "cpu/m-security.env.v7m.faultmask[M_REG_S]": ["FAULTMASK_S"],
@@ -115,9 +125,7 @@ export const ARM_M: readonly SymbolRule[] = [
 
 /** MSP or PSP, whichever R13 is not: PSP is used in Thread mode with CONTROL.SPSEL of the current state. */
 function otherStack(_: number, device: DeviceView): string | undefined {
-  const bank = device.value("cpu/m-security.env.v7m.secure") === 1
-    ? "cpu/m-security.env.v7m.control[M_REG_S]"
-    : undefined;
+  const bank = device.value(SECURE) === 1 ? "cpu/m-security.env.v7m.control[M_REG_S]" : undefined;
   const control = integer(device.value(bank ?? "cpu/m.env.v7m.control[M_REG_NS]"));
   const handler = integer(device.value("cpu/m.env.v7m.exception"));
   if (control === undefined || handler === undefined) return undefined;

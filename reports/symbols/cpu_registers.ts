@@ -11,8 +11,8 @@
 import { bitField, type DeviceView, hexText, integer, type SymbolRule } from "./rule.ts";
 import type { VmLeaf, VmValue } from "../../stream/vmvalue.ts";
 
-/** What a register's value says; undefined or "" when nothing. */
-export type Says = (value: bigint, device: DeviceView) => string | undefined;
+/** What a register's value says; undefined or "" when nothing. `index` is 0 where it is no array. */
+export type Says = (value: bigint, device: DeviceView, index: number) => string | undefined;
 /** A name, one for each element, or one by the element's number; undefined where it has none. */
 export type RegisterName = string | readonly string[] | ((index: number, device: DeviceView) => string | undefined);
 /** A register: what it is called, and what values of it say. */
@@ -35,10 +35,11 @@ export function cpuRegisters(mark: string, table: Readonly<Record<string, Regist
       const number = registerValue(value, leaf);
       if (number === undefined) return undefined;
       const [name, says] = register;
-      const symbol = nameOf(name, element ? Number(index) : 0, device);
-      const meaning = says?.(number, device);
+      const at = element ? Number(index) : 0;
+      const symbol = nameOf(name, at, device);
+      const meaning = says?.(number, device, at);
       return {
-        ...(symbol !== undefined ? { symbol } : {}),
+        ...(symbol ? { symbol } : {}),
         text: hexText(number, leaf.length * 2),
         ...(meaning ? { meaning } : {}),
       };

@@ -1,0 +1,133 @@
+/**
+ * Names of special purpose registers of PowerPC processors by their numbers, which several families use for different
+ * registers: server processors of 64 bits, the 6xx and 7xx, and Book E.
+ * What user mode sees under another number has QEMU's U in front.
+ * Source: Power ISA 3.1B book III chapter 5.4, 2.07B book III-E; MPC750 user's manual; QEMU target/ppc/cpu.h (SPR_*).
+ * @module
+ */
+
+/** "first: names", in hex. */
+const COMMON = `
+001: XER
+008: LR CTR
+012: DSISR DAR
+016: DECR
+01a: SRR0 SRR1
+100: VRSAVE
+10c: TBL TBU
+110: SPRG0 SPRG1 SPRG2 SPRG3 SPRG4 SPRG5 SPRG6 SPRG7
+11c: WR_TBL WR_TBU
+11f: PVR`;
+
+const SERVER = `
+003: UDSCR
+00d: UAMR
+011: DSCR
+019: SDR1
+01c: CFAR AMR
+030: PID
+03d: IAMR
+080: TFHAR TFIAR TEXASR TEXASRU
+090: TIDR
+098: CTRL FSCR
+09d: UAMOR
+09f: PSPB
+0b0: DPDES
+0b4: DAWR0 DAWR1
+0ba: RPR CIABR DAWRX0 DAWRX1 HFSCR
+103: USPRG3
+118: ASR
+11e: TBU40
+130: HSPRG0 HSPRG1 HDSISR HDAR SPURR PURR HDEC
+138: RMOR HRMOR HSRR0 HSRR1
+13d: TFMR LPCR LPIDR
+150: HMER HMEER PCR HEIR
+15d: AMOR
+1be: TIR
+1c7: UHDEXCR
+1d0: PTCR
+1d4: HASHKEYR HASHPKEYR
+1d7: HDEXCR
+2e0: USIER2 USIER3 UMMCR3
+2f0: SIER2 SIER3 MMCR3
+300: USIER UMMCR2 UMMCRA UPMC1 UPMC2 UPMC3 UPMC4 UPMC5 UPMC6
+30b: UMMCR0 USIAR USDAR UMMCR1
+310: SIER MMCR2 MMCRA PMC1 PMC2 PMC3 PMC4 PMC5 PMC6
+31b: MMCR0 SIAR SDAR MMCR1
+320: BESCRS BESCRSU BESCRR BESCRRU EBBHR EBBRR BESCR
+32c: UDEXCR
+32f: TAR ASDR
+33c: DEXCR
+350: IC VTB LDBAR MMCRC
+355: PMSR
+357: PSSCR
+374: PMCR
+37c: SPMC1 SPMC2 MMCRS WORT
+380: PPR
+382: PPR32
+3f0: HID0 HID1
+3f4: HID4
+3f6: HID5
+3ff: PIR`;
+
+const CLASSIC = `
+019: SDR1
+11a: EAR
+210: IBAT0U IBAT0L IBAT1U IBAT1L IBAT2U IBAT2L IBAT3U IBAT3L DBAT0U DBAT0L DBAT1U DBAT1L DBAT2U DBAT2L DBAT3U DBAT3L
+230: IBAT4U IBAT4L IBAT5U IBAT5L IBAT6U IBAT6L IBAT7U IBAT7L DBAT4U DBAT4L DBAT5U DBAT5L DBAT6U DBAT6L DBAT7U DBAT7L
+3a8: UMMCR0 UPMC1 UPMC2 USIA UMMCR1 UPMC3 UPMC4
+3b8: MMCR0 PMC1 PMC2 SIA MMCR1 PMC3 PMC4
+3d0: DMISS DCMP HASH1 HASH2 IMISS ICMP RPA
+3f0: HID0 HID1 IABR
+3f5: DABR
+3f9: L2CR
+3fb: ICTC THRM1 THRM2 THRM3
+3ff: PIR`;
+
+const BOOK_E = `
+030: PID
+036: DECAR
+03a: CSRR0 CSRR1
+03d: DEAR ESR IVPR
+11e: PIR
+130: DBSR
+134: DBCR0 DBCR1 DBCR2
+138: IAC1 IAC2 IAC3 IAC4 DAC1 DAC2 DVC1 DVC2
+150: TSR
+154: TCR
+190: IVOR0 IVOR1 IVOR2 IVOR3 IVOR4 IVOR5 IVOR6 IVOR7 IVOR8 IVOR9 IVOR10 IVOR11 IVOR12 IVOR13 IVOR14 IVOR15
+200: SPEFSCR
+203: L1CFG0 L1CFG1
+210: IVOR32 IVOR33 IVOR34 IVOR35 IVOR36 IVOR37
+23a: MCSRR0 MCSRR1 MCSR MCAR
+25c: SPRG8 SPRG9
+270: MAS0 MAS1 MAS2 MAS3 MAS4 MAS5 MAS6
+279: PID1 PID2
+2b0: TLB0CFG TLB1CFG
+3b0: MAS7
+3f0: HID0 HID1 L1CSR0 L1CSR1 MMUCSR0 BUCSR
+3f7: MMUCFG
+3ff: SVR`;
+
+/** Whose numbers they are. */
+export type PpcFamily = "server" | "classic" | "book-e";
+
+const NAMES: Readonly<Record<PpcFamily, ReadonlyMap<number, string>>> = {
+  server: names(COMMON + SERVER),
+  classic: names(COMMON + CLASSIC),
+  "book-e": names(COMMON + BOOK_E),
+};
+
+function names(table: string): ReadonlyMap<number, string> {
+  const found = new Map<number, string>();
+  for (const line of table.trim().split("\n")) {
+    const [first, row] = line.split(": ");
+    for (const [i, name] of row.split(" ").entries()) found.set(parseInt(first, 16) + i, name);
+  }
+  return found;
+}
+
+/** "SRR0"; undefined where the family has none of this number. */
+export function sprName(number: number, family: PpcFamily): string | undefined {
+  return NAMES[family].get(number);
+}
