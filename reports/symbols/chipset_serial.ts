@@ -53,7 +53,7 @@ const UART: Record<string, Say> = {
   msr: flags("0 DCTS, 1 DDSR, 2 TERI, 3 DDCD, 4 CTS, 5 DSR, 6 RI, 7 DCD", "MSR"),
   scr: register("SCR"),
   fcr_vmstate: register("FCR", (value) => {
-    const trigger = value & 1 ? `interrupt at ${[1, 4, 8, 14][value >> 6]} bytes` : "";
+    const trigger = value & 1 ? `interrupt at ${[1, 4, 8, 14][value >> 6 & 3]} bytes` : "";
     return [bitNames(value & 0x3f, FCR_BITS), trigger].filter((word) => word !== "").join(", ");
   }),
 };
@@ -101,7 +101,11 @@ export const SERIAL: readonly SymbolRule[] = [
   ...fieldTable(/^parallel_isa$/, {
     "state.dataw": register("data"),
     "state.status": flags("0 TMOUT, 3 nERROR, 4 ONLINE, 5 PAPER, 6 nACK, 7 nBUSY", "status"),
-    "state.control": flags("0 STROBE, 1 AUTOLF, 2 INIT, 3 SELECT, 4 INTEN, 5 DIR", "control"),
+    // the two highest bits always read 1
+    "state.control": register(
+      "control",
+      (value) => bitNames(value & 0x3f, bits("0 STROBE, 1 AUTOLF, 2 INIT, 3 SELECT, 4 INTEN, 5 DIR")),
+    ),
     "state.irq_pending": choice(["no interrupt", "interrupt pending"]),
   }),
 ];

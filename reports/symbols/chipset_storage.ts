@@ -10,6 +10,7 @@
  * @module
  */
 import {
+  type Asked,
   beside,
   bytes,
   choice,
@@ -31,6 +32,22 @@ const SENSE_KEYS =
 const IDENTIFY_BYTES = 512;
 const LBA = 0x40;
 
+/** What a drive that was identified is; a register means this or that by it. */
+function kindOf({ device, inside }: Asked): "disk" | "packet" | undefined {
+  const identify = device.value(`${inside}identify_data`);
+  if (!(identify instanceof Uint8Array) || identify.length !== IDENTIFY_BYTES) return undefined;
+  return identify[1] & 0x80 ? "packet" : "disk";
+}
+
+/** ATAPI has the sense key in the upper half. */
+function errorText(value: number, packet: boolean): string {
+  if (!packet) return bitNames(value, ERROR);
+  const key = SENSE_KEYS[value >> 4] ?? `sense key ${value >> 4}`;
+  return [value >> 4 ? key : "", bitNames(value & 15, bits("0 ILI, 1 EOM, 2 ABRT"))].filter((word) => word !== "").join(
+    " ",
+  );
+}
+
 /** The sector the task file names, as far as `select` says how. */
 function sectorText(sector: number, low: number, high: number, select: number): string {
   return select & LBA
@@ -45,28 +62,32 @@ const IDENTIFY = bytes((data) => {
     let value = "";
     // two characters to a word, the first one in its upper half
     for (let at = 2 * word; at < 2 * (word + words); at++) value += String.fromCharCode(data[at ^ 1]);
-    return { name, text: JSON.stringify(value.replace(/[ \0]+$/, "").replace(/^ +/, "")) };
+    const plain = JSON.stringify(value.replace(/[ \0]+$/, "").replace(/^ +/, ""));
+    return { name, text: plain, offset: 2 * word, length: 2 * words };
   };
+  const parts = [text("serial number", 10, 10), text("firmware", 23, 4), text("model", 27, 20)];
+  if (data[1] & 0x80) return { text: parts[2].text, meaning: "ATAPI", parts };
   const long = (view.getUint16(2 * 83, true) & 1 << 10) !== 0;
-  const sectors = long ? view.getBigUint64(2 * 100, true) : BigInt(view.getUint32(2 * 60, true));
-  const serial = text("serial number", 10, 10);
-  const firmware = text("firmware", 23, 4);
-  const model = text("model", 27, 20);
-  return {
-    text: model.text,
-    parts: [serial, firmware, model, { name: "sectors", value: sectors }],
-  };
+  const sectors: Part = long
+    ? { name: "sectors", value: view.getBigUint64(2 * 100, true), offset: 2 * 100, length: 8 }
+    : { name: "sectors", value: view.getUint32(2 * 60, true), offset: 2 * 60, length: 4 };
+  return { text: parts[2].text, meaning: "disk", parts: [...parts, sectors] };
 });
 
 const DRIVE: Record<string, Say> = {
   identify_set: either("identify_data holds", "identify_data is not made yet"),
   identify_data: IDENTIFY,
-  error: register(undefined, (value) => bitNames(value, ERROR)),
+  error: register(undefined, (value, asked) => {
+    const kind = kindOf(asked);
+    return kind && errorText(value, kind === "packet");
+  }),
   status: register(undefined, (value) => bitNames(value, STATUS)),
   select: register(undefined, (value) => `drive ${value >> 4 & 1}, ${value & LBA ? "LBA" : "CHS"}`),
   sector: register(undefined, (value, asked) => {
     const [low, high, select] = ["lcyl", "hcyl", "select"].map((name) => beside(asked, name));
-    if (low === undefined || high === undefined || select === undefined) return undefined;
+    if (low === undefined || high === undefined || select === undefined || kindOf(asked) !== "disk") return undefined;
+    // both drives of a bus take what is written; it is meant for one
+    if ((select >> 4 & 1) !== asked.index.at(-1)) return undefined;
     return sectorText(value, low, high, select);
   }),
   lcyl: register(undefined),
@@ -77,7 +98,8 @@ const DRIVE: Record<string, Say> = {
 };
 
 const BUS: Record<string, Say> = {
-  cmd: flags("1 nIEN, 2 SRST, 7 HOB"),
+  // bit 3 is set by custom
+  cmd: register(undefined, (value) => bitNames(value & ~8, bits("1 nIEN, 2 SRST, 7 HOB"))),
   unit: number((value) => ({ meaning: `drive ${value} is selected` })),
 };
 
@@ -92,26 +114,16 @@ const BMDMA: Record<string, Say> = {
   addr: register("PRD table"),
 };
 
-const DETECT: Readonly<Record<number, string>> = { 0: "no device", 1: "device, no link", 3: "device", 4: "offline" };
-const POWER: Readonly<Record<number, string>> = { 1: "active", 2: "partial", 6: "slumber", 8: "DevSleep" };
+const SIGNATURE_ATAPI = 0xeb140101;
 const SIGNATURES: Readonly<Record<number, string>> = {
   0x101: "ATA disk",
-  0xeb140101: "ATAPI",
+  [SIGNATURE_ATAPI]: "ATAPI",
   0x96690101: "port multiplier",
   0xffff0101: "no signature yet",
 };
 const PORT_INTERRUPTS =
   "0 DHRS, 1 PSS, 2 DSS, 3 SDBS, 4 UFS, 5 DPS, 6 PCS, 7 DMPS, 22 PRCS, 23 IPMS, 24 OFS, 26 INFS, " +
   "27 IFS, 28 HBDS, 29 HBFS, 30 TFES, 31 CPDS";
-
-function sataStatus(value: number): string {
-  const [detect, speed, power] = [value & 15, value >> 4 & 15, value >> 8 & 15];
-  return [
-    DETECT[detect] ?? `DET ${detect}`,
-    ...(speed ? [["", "1.5 Gbps", "3 Gbps", "6 Gbps"][speed] ?? `SPD ${speed}`] : []),
-    ...(power ? [POWER[power] ?? `IPM ${power}`] : []),
-  ].join(", ");
-}
 
 function slots(value: number): string {
   const set = Array.from({ length: 32 }, (_, slot) => slot).filter((slot) => value >>> slot & 1);
@@ -129,12 +141,13 @@ const PORT: Record<string, Say> = {
     irq_stat: flags(PORT_INTERRUPTS, "PxIS"),
     irq_mask: flags(PORT_INTERRUPTS, "PxIE"),
     cmd: flags("0 ST, 1 SUD, 2 POD, 3 CLO, 4 FRE, 14 FR, 15 CR, 20 CPD, 24 ATAPI, 28 ICC_ACTIVE", "PxCMD"),
-    tfdata: register("PxTFD", (value) => {
-      const error = value >> 8 & 0xff;
-      return bitNames(value & 0xff, STATUS) + (error ? `, error ${bitNames(error, ERROR)}` : "");
+    tfdata: register("PxTFD", (value, asked) => {
+      const error = errorText(value >> 8 & 0xff, beside(asked, "sig") === SIGNATURE_ATAPI);
+      return bitNames(value & 0xff, STATUS) + (error ? `, error ${error}` : "");
     }),
     sig: register("PxSIG", (value) => SIGNATURES[value]),
-    scr_stat: register("PxSSTS", sataStatus),
+    // what the guest reads of it is made up when it does
+    scr_stat: register("PxSSTS"),
     scr_ctl: register("PxSCTL"),
     scr_err: register("PxSERR"),
     scr_act: register("PxSACT", slots),
@@ -170,7 +183,7 @@ const FLOPPY: Record<string, Say> = {
   dsr: register("DSR", (value) => RATES[value & 3]),
   msr: flags("0 DRV0BUSY, 1 DRV1BUSY, 2 DRV2BUSY, 3 DRV3BUSY, 4 CMDBUSY, 5 NONDMA, 6 DIO, 7 RQM", "MSR"),
   status0: register("ST0", (value) => {
-    const ended = ["", "abnormal", "invalid command", "ready changed"][value >> 6];
+    const ended = ["", "abnormal", "invalid command", "ready changed"][value >> 6 & 3];
     return [`drive ${value & 3}`, bitNames(value & 0x3c, bits("2 HEAD, 3 NR, 4 EQPMT, 5 SEEK")), ended]
       .filter((word) => word !== "").join(" ");
   }),
