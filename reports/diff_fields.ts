@@ -22,7 +22,7 @@ export interface FieldDifference {
   readonly at?: number;
   /** What the field is called otherwise: "RIP". */
   readonly symbol?: string;
-  /** The values as people read them, where more is known of them: "0x46 ZF PF". */
+  /** The values as people read them, where more is known of them: "0x46 PF ZF". */
   readonly text?: readonly [a: string, b: string];
   /** Parts of the value that are not the same: registers of a configuration space. */
   readonly parts?: readonly PartDifference[];

@@ -192,7 +192,7 @@ function inOrder(parts: readonly Part[], size: number): boolean {
   return end > 0 && end <= size;
 }
 
-/** "RFLAGS: ZF PF", "1.5 s, in 3 ms"; "" when nothing is known. Numbers and bytes that the line shows anyway are not said. */
+/** "RFLAGS: PF ZF", "1.5 s, in 3 ms"; "" when nothing is known. Numbers and bytes that the line shows anyway are not said. */
 function words({ symbol, text, meaning }: Meaning, value: VmValue): string {
   const plain = text === undefined || /^-?(0x[0-9a-f]+|\d+)( \(\d+\))?$/.test(text) ||
     /^[0-9a-f]{2}( [0-9a-f]{2})*$/.test(text) ||

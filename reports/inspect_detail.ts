@@ -7,7 +7,7 @@
  *     cpu instance 0 version 12, 1842 bytes at 0xad596
  *       env.regs
  *         RAX                      0x0
- *       env.eflags                 0x46  ZF PF
+ *       env.eflags                 0x46  PF ZF
  * @module
  */
 import { hex } from "../stream/errors.ts";

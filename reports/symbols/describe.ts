@@ -19,7 +19,7 @@ export interface DescribedField {
   readonly symbol?: string;
   /** The value as people read it: "0x46", "1.5 s", "true". */
   readonly text?: string;
-  /** What the value says: "ZF PF". */
+  /** What the value says: "PF ZF". */
   readonly meaning?: string;
   /** What it consists of: fields of a struct, elements of an array, parts of a value. */
   readonly children?: readonly DescribedField[];

@@ -1,7 +1,7 @@
 /**
  * What values of device fields mean: rules, each for some fields of some devices, and the words they are made of.
  *
- *     env.eflags    0x46               ZF PF
+ *     env.eflags    0x46               PF ZF
  *     env.regs[4]   0x6f04     RSP
  *     expire        1.5 s
  *
@@ -15,7 +15,7 @@ export interface Meaning {
   readonly symbol?: string;
   /** The value in its own unit, in place of the plain number: "1.5 s", "00:03.0". */
   readonly text?: string;
-  /** What that says: "ZF PF", "runs on". */
+  /** What that says: "PF ZF", "runs on". */
   readonly meaning?: string;
   /** Parts of a value that has some: the registers of a configuration space. In the order of their bytes. */
   readonly parts?: readonly Part[];

@@ -135,11 +135,11 @@ const APIC = new FieldSymbols([
 /** ISR, TMR or IRR as a list; vectors that are level-triggered are marked, as `info lapic` does. */
 function vectorList(name: string, branch: VmBranch, device: DeviceView): Meaning | undefined {
   const words: number[] = [];
+  if (branch.children.length !== 8) return undefined;
   for (const child of branch.children) {
     if (child.kind !== "leaf" || child.type !== "uint32" || typeof child.value !== "number") return undefined;
     words.push(child.value);
   }
-  if (words.length !== 8) return undefined;
   const level = (vector: number) => {
     const word = integer(device.value(`tmr[${vector >> 5}]`)) ?? 0n;
     return name !== "tmr" && word >> BigInt(vector & 31) & 1n ? "(level)" : "";

@@ -3,10 +3,11 @@
  * @module
  */
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import { openImage } from "../../containers/image.ts";
 import { inspectImage } from "../../reports/inspect.ts";
 import { devicesText } from "../../reports/inspect_detail.ts";
-import { DeviceSymbols } from "../../reports/symbols/describe.ts";
+import { describeDevice, DeviceSymbols } from "../../reports/symbols/describe.ts";
 import type { Meaning } from "../../reports/symbols/rule.ts";
 import { float80Text } from "../../reports/symbols/x86_float.ts";
 import type { VmLeaf, VmNode, VmValue } from "../../stream/vmvalue.ts";
@@ -342,5 +343,59 @@ Deno.test("local APIC and IOAPIC with a guest's interrupts", () => {
       "IRR  0x00000030  pin 4, pin 5",
       "pin 4  0x010000000000a830  dest=1 vec=48 active-lo level fixed logical",
     ],
+  );
+});
+
+Deno.test("no value, of whatever type and length, makes a rule throw", () => {
+  const names = [
+    ..."env.eip env.eflags env.hflags env.cr[0] env.cr[3] env.cr[4] env.dr env.dr[7] env.regs env.segs env.ldt env.fpregs"
+      .split(" "),
+    ..."env.xmm_regs env.xmm_regs[0] env.xmm_regs[1] env.mtrr_fixed env.mtrr_var env.mce_banks env.star env.pat".split(
+      " ",
+    ),
+    ..."env.mp_state env.exception_nr env.interrupt_injected env.tsc env.tsc_khz env.fpuc env.fpus_vmstate env.mxcsr"
+      .split(" "),
+    ..."env.msr_hv_guest_os_id env.msr_hv_synic_sint env.xen_virq env.pkru env.umwait env.nested_state hdr.vmx.vmxon_pa"
+      .split(" "),
+    ..."selector base limit flags mask tmp tmp_mant tmp_exp _q_ZMMReg[0] _q_ZMMReg[7] cpu/avx512 cpu/tsc_khz 0 1 3 15"
+      .split(" "),
+    ..."apicbase tpr isr tmr irr lvt icr esr divide_conf timer_expiry next_time ioregsel ioredtbl clock state halted"
+      .split(" "),
+    ..."interrupt_request cpu/ apic_sipi / . [0]".split(" "),
+  ];
+  const value = fc.oneof(
+    fc.bigInt({ min: -(1n << 70n), max: 1n << 70n }),
+    fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
+    fc.integer({ min: -0x8000_0000, max: 0xffff_ffff }),
+    fc.boolean(),
+    fc.string({ maxLength: 8 }),
+    fc.constant(null),
+    fc.uint8Array({ maxLength: 20 }),
+  );
+  const name = fc.constantFrom(...names);
+  const length = fc.constantFrom(0, 1, 2, 3, 4, 8, 9, 64, 8192);
+  const type = fc.constantFrom("uint8", "uint16", "uint32", "uint64", "int32", "int64", "bool", "buffer", "timer");
+  const { node } = fc.letrec<{ leaf: VmLeaf; branch: VmNode; node: VmNode }>((tie) => ({
+    leaf: fc.record({ kind: fc.constant("leaf" as const), name, type, offset: fc.constant(0), length, value }),
+    branch: fc.record({
+      kind: fc.constantFrom("struct" as const, "array" as const, "subsection" as const),
+      name,
+      type: fc.constant("struct"),
+      offset: fc.constant(0),
+      length,
+      vmsdName: fc.constantFrom("segment", "fpreg", "xmm_reg", "ymmh_reg", "zmmh_reg", "hi16_zmm_reg", "toString"),
+      children: fc.array(tie("node"), { maxLength: 8 }),
+    }),
+    node: fc.oneof({ maxDepth: 4 }, tie("leaf"), tie("branch")),
+  }));
+  const device = fc.constantFrom("cpu", "cpu_common", "apic", "ioapic", "kvmclock", "kvm-tpr-opt");
+  fc.assert(
+    fc.property(device, fc.array(node, { maxLength: 12 }), fc.boolean(), (device, nodes, x86) => {
+      const known = Object.entries(X86).map(([name, [type, value]]): VmLeaf => {
+        return { kind: "leaf", name, type, offset: 0, length: 8, value };
+      });
+      assert.doesNotMatch(JSON.stringify(describeDevice(device, x86 ? [...known, ...nodes] : nodes)), /undefined|0x-/);
+    }),
+    { numRuns: 2000 },
   );
 });
