@@ -35,6 +35,7 @@ Deno.test("examples save, look into, restore and convert a guest, one after the 
     assert.match((await run("which_pages_changed", stream, saved)).stdout, /^nothing changed\n$/);
     const core = await run("ram_for_gdb", saved, join(dir, "vm.core"));
     assert.match(core.stdout, /^0x000000000-0x0000bffff pc\.ram\n[^]*registers of 1 processors/);
+    assert.match((await run("device_fields", saved, "cpu")).stdout, /^cpu\n[^]*\n {2}RIP 0x0+fff0\n {2}RFLAGS 0x0+2\n/);
     assert.match(
       (await run("cpu_registers", saved)).stdout,
       /^CPU 0: rip 0+fff0 rflags 2\n {2}rax [^]* not in long mode\n$/,

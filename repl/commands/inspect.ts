@@ -14,7 +14,7 @@ export interface InspectRequest extends FileRequest {
   readonly pages?: boolean;
   /** Text only: a line for each section. */
   readonly sections?: boolean;
-  /** Only this device, with its fields. */
+  /** Only this device, its fields with units and symbols. */
   readonly device?: string;
 }
 
@@ -37,6 +37,12 @@ Reads QEMU migration streams as migrate file: and exec: write them, sequential o
 snapshots of qcow2 images; ELF cores as dump-guest-memory and virsh dump --memory-only write them. A damaged file is reported as
 far as it goes; then one line on stderr says what is wrong and where, and the exit status is 1.
 
+With --device, registers come by name with their flags, configuration spaces and virtio by register, timers as durations beside
+the guest's own clock; with --json that is devices[].described:
+
+  cmd USBCMD                 0x00c1  RS CF MAXP
+  frame_timer                4.004032116 s  in 802.089 us
+
 Examples:
   miglab inspect vm.sav
   miglab inspect --json --hash vm.sav | jq .ram.blocks
@@ -56,7 +62,7 @@ export const inspectCommand: CommandModule = (root, context) => {
     .option(...SNAPSHOT)
     .option(...RAW)
     .option("--sections", "a line for each section")
-    .option("--device <name>", "only this device, with its fields")
+    .option("--device <name>", "only this device, its fields with units and symbols")
     .option("--pages", "what each pass over RAM brought, and the ranges of pages that are data")
     .addHelpText("after", DETAILS)
     .action(async (file, options) => {
