@@ -105,6 +105,25 @@ Deno.test("explainImage() gives values, meanings and the place of the rule", asy
   ]);
 });
 
+Deno.test("device fields mean what inspect says of them; parts of a value are lines of their own", async () => {
+  const lines = await explain(await loadFixture("pc-seabios-booted"));
+  const at = (end: string) => lines.find(({ path }) => path.endsWith(end)) ?? assert.fail(end);
+  assert.equal(at(".cpu.env.eflags").meaning, "RFLAGS: PF ZF (uint64)");
+  assert.equal(at(".i8254.channels[0].count_load_time").meaning, "-110.942 us, 1.615671809 s ago (int64)");
+  assert.equal(at(".globalstate.runstate").meaning, "the guest stays stopped after the load (buffer)");
+  assert.equal(at(".mc146818rtc.cmos_index").meaning, "seconds (uint8)");
+  const cmos = lines.filter(({ path }) => path.includes(".cmos_data"));
+  assert.equal(cmos.reduce((sum, { length }) => sum + length, 0), 128);
+  assert.equal(cmos[0].meaning, "1, of cmos_data (buffer): 2026-11-20 23:06:01, BCD, 24 hours");
+  const { path, value, meaning, length } = cmos[10];
+  assert.deepEqual([path.slice(path.indexOf("cmos")), value, meaning, length], [
+    'cmos_data["register A"]',
+    0x26,
+    "32768 Hz, periodic 1024 Hz, of cmos_data (buffer)",
+    1,
+  ]);
+});
+
 Deno.test("device fields stand where other readers of the same capture found them", async () => {
   let checked = 0;
   for (const name of ["pc-file-stopped", "q35-file-2cpu", "aarch64-virt-file"]) {
