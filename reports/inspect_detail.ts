@@ -6,8 +6,8 @@
  *
  *     cpu instance 0 version 12, 1842 bytes at 0xad596
  *       env.regs
- *         RAX                      0x0
- *       env.eflags                 0x46  PF ZF
+ *         RAX                    0x0000000000000000
+ *       env.eflags RFLAGS        0x0000000000000046  PF ZF
  * @module
  */
 import { hex } from "../stream/errors.ts";
