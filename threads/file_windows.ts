@@ -75,7 +75,9 @@ export class FileWindows implements Disposable {
     try {
       const there = Math.min(length, fs.fstatSync(this.#fd).size - position);
       const before = position % ALIGNMENT;
-      if (there > 0 && this.#map(position - before, before + there)) return see(this.#mapped!, before, there);
+      if (there <= 0) return see(this.#room(), 0, 0);
+      this.#mapping = this.#map(position - before, before + there);
+      if (this.#mapping) return see(this.#mapped!, before, there);
     } finally {
       this.#calls.fcntl(this.#fd, F_SETLEASE, F_UNLCK);
     }
@@ -99,11 +101,23 @@ export class FileWindows implements Disposable {
     }
     const length = BigInt(bytes);
     const address = mmap(this.#address, length, PROT_READ, MAP_SHARED | MAP_FIXED, this.#fd, BigInt(begin));
-    return BigInt(address) === this.#address && madvise(this.#address, length, MADV_POPULATE_READ) === 0;
+    if (BigInt(address) === this.#address) return madvise(this.#address, length, MADV_POPULATE_READ) === 0;
+    this.#mapped = undefined; // what is there now may be anybody's
+    return false;
   }
 
   #lookAtCopy<T>(position: number, length: number, see: Look<T>): T {
-    const copy = this.#copy ??= new DataView(new ArrayBuffer(WINDOW_BYTES));
-    return see(copy, 0, fs.readSync(this.#fd, copy, 0, length, position));
+    const copy = this.#room();
+    let got = 0;
+    try {
+      got = fs.readSync(this.#fd, copy, 0, length, position);
+    } catch {
+      // whoever reads it in order will say what is wrong there
+    }
+    return see(copy, 0, got);
+  }
+
+  #room(): DataView<ArrayBuffer> {
+    return this.#copy ??= new DataView(new ArrayBuffer(WINDOW_BYTES));
   }
 }
