@@ -12,8 +12,8 @@ import type { DeviceDescription } from "../stream/vmdesc.ts";
 import { walkDevice } from "../stream/vmstate.ts";
 import type { VmFraming, VmLeaf, VmNode, VmValue } from "../stream/vmvalue.ts";
 import { type ExplainLine, FieldLines, member, plainNumber, RAW_LIMIT } from "./explain_lines.ts";
+import { asText, partLines, placedParts, words } from "./explain_words.ts";
 import { DeviceSymbols } from "./symbols/describe.ts";
-import type { Meaning, Part } from "./symbols/rule.ts";
 import { clockOf } from "./symbols/time.ts";
 
 const TYPES_FILE = "migration/vmstate-types.c";
@@ -96,7 +96,8 @@ export function* deviceLines(
     const known = symbols.of(node, field);
     const [type, info] = typeOf(node);
     const source = `${info}; VMStateDescription ${vmsd}`;
-    if (known.parts && inOrder(known.parts, node.length)) yield* partLines(node, known, at, offset, body, source);
+    const parts = placedParts(known.parts, node.length);
+    if (parts.length > 0) yield* partLines(node, { ...known, parts }, at, offset, body, source);
     else {
       const said = words(known, node.value);
       yield* oneLine(node, at, offset, body, said ? `${said} (${node.type})` : type, source);
@@ -151,56 +152,6 @@ function oneLine(
   return new FieldLines(base + offset, path, source).add("", length, raw, meaning, plainValue(value)).lines;
 }
 
-/** A line for each part of a value, and for what lies between them. */
-function partLines(
-  { name, offset, length, type }: VmLeaf,
-  { parts = [], ...whole }: Meaning,
-  path: string,
-  base: number,
-  body: Uint8Array,
-  source: string,
-): ExplainLine[] {
-  const fields = new FieldLines(base + offset, path, source);
-  const bytes = body.subarray(offset, offset + length);
-  const said = words(whole, bytes);
-  const of = `of ${name} (${type})`;
-  let end = 0;
-  const add = (place: string, to: number, meaning: string, value?: ExplainLine["value"]) => {
-    const own = bytes.subarray(end, to);
-    // what the value is as a whole stands where it begins
-    fields.add(place, to - end, own.subarray(0, RAW_LIMIT), end === 0 && said ? `${meaning}: ${said}` : meaning, value);
-    end = to;
-  };
-  for (const part of parts) {
-    const { offset: from = 0, length: size = 0, value } = part;
-    if (from > end) add(`["${end}..${from - 1}"]`, from, of);
-    const own = bytes.subarray(from, from + size);
-    const shown = typeof value === "bigint" ? plainNumber(value) : value ?? (size === 1 ? own[0] : undefined);
-    add(member(part.name).replace(/^[.]/, ""), from + size, `${words(part, own) || part.name}, ${of}`, shown);
-  }
-  if (end < length) add(`["${end}..${length - 1}"]`, length, of);
-  return fields.lines;
-}
-
-/** Whether parts have bytes, one behind the other, inside of the value. */
-function inOrder(parts: readonly Part[], size: number): boolean {
-  let end = 0;
-  for (const { offset, length } of parts) {
-    if (offset === undefined || length === undefined || offset < end || length <= 0) return false;
-    end = offset + length;
-  }
-  return end > 0 && end <= size;
-}
-
-/** "RFLAGS: PF ZF", "1.5 s, in 3 ms"; "" when nothing is known. Numbers and bytes that the line shows anyway are not said. */
-function words({ symbol, text, meaning }: Meaning, value: VmValue): string {
-  const plain = text === undefined || /^-?(0x[0-9a-f]+|\d+)( \(\d+\))?$/.test(text) ||
-    /^[0-9a-f]{2}( [0-9a-f]{2})*$/.test(text) ||
-    value instanceof Uint8Array && JSON.stringify(asText(value)) === text;
-  const said = [plain ? undefined : text, meaning].filter((word) => word).join(", ");
-  return [symbol, said].filter((word) => word).join(": ");
-}
-
 function typeOf({ type, length }: VmLeaf): readonly [string, string] {
   return TYPES.get(type) ?? number(type) ??
     [`${type}: ${length} bytes in a layout of its own`, "migration/vmstate.c vmstate_save_state_v"];
@@ -236,11 +187,4 @@ function plainValue(value: VmValue): ExplainLine["value"] {
   if (typeof value === "bigint") return plainNumber(value);
   if (value instanceof Uint8Array) return asText(value);
   return value;
-}
-
-/** Bytes that are a text padded with NULs, such as a run state. */
-function asText(bytes: Uint8Array): string | undefined {
-  const end = bytes.findIndex((byte) => byte < 0x20 || byte > 0x7e);
-  if (end < 3 || bytes.length > 256 || bytes.subarray(end).some((byte) => byte !== 0)) return undefined;
-  return String.fromCharCode(...bytes.subarray(0, end));
 }

@@ -19,6 +19,7 @@ import { chipsetRegisters } from "./pci_chipset.ts";
 import { extendedCapabilities } from "./pci_extended.ts";
 import { BRIDGE_CONTROL, className, COMMAND, deviceName, idText, STATUS } from "./pci_names.ts";
 import { flags, present, register, Registers, words } from "./pci_parts.ts";
+import { withPlaces } from "./pci_places.ts";
 import { hexText, type Meaning, type Part } from "./rule.ts";
 
 /** Bytes of the header that every device has. */
@@ -36,7 +37,7 @@ export function describeConfig(bytes: Uint8Array): Meaning | undefined {
   return {
     text: `${bytes.length} bytes`,
     meaning: `${idText(vendor, device)} ${what.join(", ")}`.trim(),
-    parts: configParts(config),
+    parts: withPlaces(config, configParts(config)),
   };
 }
 

@@ -112,6 +112,10 @@ Deno.test("device fields mean what inspect says of them; parts of a value are li
   assert.equal(at(".i8254.channels[0].count_load_time").meaning, "-110.942 us, 1.615671809 s ago (int64)");
   assert.equal(at(".globalstate.runstate").meaning, "the guest stays stopped after the load (buffer)");
   assert.equal(at(".mc146818rtc.cmos_index").meaning, "seconds (uint8)");
+  assert.equal(
+    at('["0000:00:01.3/piix4_pm"].parent_obj.config[0].command').meaning,
+    "IO MEMORY SERR, of config[0] (pci config)",
+  );
   const cmos = lines.filter(({ path }) => path.includes(".cmos_data"));
   assert.equal(cmos.reduce((sum, { length }) => sum + length, 0), 128);
   assert.equal(cmos[0].meaning, "1, of cmos_data (buffer): 2026-11-20 23:06:01, BCD, 24 hours");
