@@ -16,7 +16,8 @@
  */
 import type { VmValue } from "../../stream/vmvalue.ts";
 import { coprocessorRegister, systemRegister, wideCoprocessorRegister } from "./arm_cpreg_names.ts";
-import { armValueText } from "./arm_values.ts";
+import { armState } from "./arm_pstate.ts";
+import { type ArmContext, armValueText } from "./arm_values.ts";
 import { bitField, type DeviceView, hexText, integer, type SymbolRule } from "./rule.ts";
 
 const INDEXES = "cpreg_vmstate_indexes", VALUES = "cpreg_vmstate_values";
@@ -34,9 +35,11 @@ const FREQUENCIES = [0x603000000013df00n, 0x40200000200f7000n];
 /** Most registers that are looked through. */
 const MOST = 4096;
 
-interface Registers {
+/** ID_MMFR0: bits 3 to 0 and 7 to 4 are the memory systems VMSA and PMSA, from 3 on those of ARMv7. */
+const ID_MMFR0 = [0x40200000200f0084n, 0x603000000013c00cn];
+
+interface Registers extends ArmContext {
   readonly kvm: boolean;
-  readonly frequency?: bigint;
 }
 
 const known = new WeakMap<DeviceView, Registers>();
@@ -45,14 +48,16 @@ const known = new WeakMap<DeviceView, Registers>();
 function registersOf(device: DeviceView): Registers {
   const found = known.get(device);
   if (found) return found;
-  let kvm = false, frequency: bigint | undefined;
+  let kvm = false, v7 = false, frequency: bigint | undefined;
   for (let i = 0; i < MOST; i++) {
     const index = integer(device.value(`${INDEXES}[${i}]`));
     if (index === undefined) break;
+    const value = integer(device.value(`${VALUES}[${i}]`)) ?? 0n;
     if (index === KVM_TIMER_CVAL) kvm = true;
-    if (FREQUENCIES.includes(index)) frequency ??= integer(device.value(`${VALUES}[${i}]`));
+    if (FREQUENCIES.includes(index)) frequency ??= value;
+    if (ID_MMFR0.includes(index)) v7 ||= (value & 0xfn) >= 3n || (value >> 4n & 0xfn) >= 3n;
   }
-  const registers = { kvm, ...(frequency ? { frequency } : {}) };
+  const registers = { kvm, v7, aarch64: armState(device) === "a64", ...(frequency ? { frequency } : {}) };
   known.set(device, registers);
   return registers;
 }
@@ -107,10 +112,10 @@ export const ARM_CPREGS: readonly SymbolRule[] = [
 function cpreg(value: VmValue, index: bigint | undefined, device: DeviceView) {
   const number = integer(value);
   if (number === undefined || index === undefined) return undefined;
-  const { kvm, frequency } = registersOf(device);
-  const symbol = cpregName(index, kvm);
+  const registers = registersOf(device);
+  const symbol = cpregName(index, registers.kvm);
   if (symbol === undefined) return undefined;
-  const meaning = armValueText(symbol, number, frequency);
+  const meaning = armValueText(symbol, number, registers);
   const digits = bitField(index, 52, 55) === SIZE_32 ? 8 : 16;
   return { symbol, text: hexText(number, digits), ...(meaning ? { meaning } : {}) };
 }

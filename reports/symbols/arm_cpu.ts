@@ -12,7 +12,8 @@ import { ARM_CPREGS } from "./arm_cpregs.ts";
 import { ARM_GIC } from "./arm_gic.ts";
 import { ARM_M } from "./arm_m.ts";
 import { ARM, armState, programStatus, stateWord } from "./arm_pstate.ts";
-import { FPCR, FPSCR, FPSR, syndrome } from "./arm_values.ts";
+import { FPCR, FPSCR, FPSR } from "./arm_values.ts";
+import { syndrome } from "./arm_words.ts";
 import { cpuRegisters, layout, numbered, type RegisterName, type Says } from "./cpu_registers.ts";
 import { hexText, integer, type Meaning, type SymbolRule } from "./rule.ts";
 

@@ -8,13 +8,23 @@
  * Source: Arm ARM (DDI 0487) D24 and G8; QEMU target/arm/cpu.h (SCTLR_*, HCR_*, SCR_*), target/arm/syndrome.h.
  * @module
  */
+import { midr, syndrome } from "./arm_words.ts";
 import { layout, type Says } from "./cpu_registers.ts";
 import { programStatus } from "./arm_pstate.ts";
 import { bitField, hexText } from "./rule.ts";
 import { durationText } from "./time.ts";
 
-/** Says of registers whose name has this without "_EL1" and the like. */
-export type ArmSays = (value: bigint, frequency: bigint | undefined) => string | undefined;
+/** What a value's words depend on. */
+export interface ArmContext {
+  /** The processor is in AArch64: registers of that name have its layout, and not that of their AArch32 half. */
+  readonly aarch64: boolean;
+  /** Its AArch32 is ARMv7's or later. */
+  readonly v7: boolean;
+  /** Of the counter, in Hz. */
+  readonly frequency?: bigint;
+}
+
+type ArmSays = (value: bigint) => string | undefined;
 
 const SCTLR64 = layout(
   "0 M, 1 A, 2 C, 3 SA, 4 SA0, 5 CP15BEN, 6 nAA, 7 ITD, 8 SED, 9 UMA, 10 EnRCTX, 11 EOS, 12 I, 13 EnDB, 14 DZE, 15 UCT, " +
@@ -23,11 +33,15 @@ const SCTLR64 = layout(
     "45 TWEDEn, 49:46 TWEDEL, 50 TMT0, 51 TMT, 52 TME0, 53 TME, 54 EnASR, 55 EnAS0, 56 EnALS, 57 EPAN, 60 EnTP2, 61 NMI, " +
     "62 SPINTMASK, 63 TIDCP",
 );
-/** As ARMv7 has it; what later versions took out of the reserved bits goes by their names. */
-const SCTLR32 = layout(
-  "0 M, 1 A, 2 C, 5 CP15BEN, 7 ITD, 8 SED, 10 SW, 11 Z, 12 I, 13 V, 14 RR, 17 HA, 19 WXN, 20 UWXN, 21 FI, 23 SPAN, 24 VE, " +
-    "25 EE, 27 NMFI, 28 TRE, 29 AFE, 30 TE, 31 DSSBS",
+/** As ARMv7 and ARMv8 have it, without the bits one of them has reserved as one. */
+const SCTLR32_V7 = layout(
+  "0 M, 1 A, 2 C, 5 CP15BEN, 7 ITD, 8 SED, 10 SW, 11 Z, 12 I, 13 V, 14 RR, 17 HA, 19 WXN, 20 UWXN, 21 FI, 24 VE, 25 EE, 27 NMFI, " +
+    "28 TRE, 29 AFE, 30 TE, 31 DSSBS",
 );
+const SCTLR32_RESERVED = 0xc5_0058n;
+/** What it was before, too. */
+const SCTLR32 = layout("0 M, 1 A, 2 C, 12 I, 13 V");
+const SCTLR32_SAME = 0x3007n;
 const HCR = layout(
   "0 VM, 1 SWIO, 2 PTW, 3 FMO, 4 IMO, 5 AMO, 6 VF, 7 VI, 8 VSE, 9 FB, 11:10 BSU, 12 DC, 13 TWI, 14 TWE, 15 TID0, 16 TID1, " +
     "17 TID2, 18 TID3, 19 TSC, 20 TIDCP, 21 TACR, 22 TSW, 23 TPCP, 24 TPU, 25 TTLB, 26 TVM, 27 TGE, 28 TDZ, 29 HCD, 30 TRVM, " +
@@ -50,7 +64,7 @@ const TCR_EL1 = layout(
 );
 const TTBCR = layout("2:0 N, 4 PD0, 5 PD1, 31 EAE");
 const CPACR = layout(
-  "17:16 ZEN=trap/trap EL0/trap/open, 21:20 FPEN=trap/trap EL0/trap/open, 25:24 SMEN=trap/trap EL0/trap/open, 28 TTA",
+  "17:16 ZEN=/trap EL0/trap/open, 21:20 FPEN=trap/trap EL0/trap/open, 25:24 SMEN=/trap EL0/trap/open, 28 TTA",
 );
 const TIMER = layout("0 ENABLE, 1 IMASK, 2 ISTATUS");
 const KCTL = layout("0 EL0PCTEN, 1 EL0VCTEN, 2 EVNTEN, 3 EVNTDIR, 7:4 EVNTI, 8 EL0VTEN, 9 EL0PTEN, 17 EVNTIS");
@@ -74,123 +88,6 @@ const PMCR = layout("0 E, 1 P, 2 C, 3 D, 4 X, 5 DP, 6 LC, 7 LP, 9 FZO, 15:11 N, 
 const MDSCR = layout(
   "0 SS, 6 ERR, 12 TDCC, 13 KDE, 14 HDE, 15 MDE, 23:22 INTdis, 26 TXU, 27 RXO, 29 TXfull, 30 RXfull, 31 TFO",
 );
-
-const IMPLEMENTERS: Readonly<Record<number, string>> = {
-  0x41: "Arm",
-  0x42: "Broadcom",
-  0x43: "Cavium",
-  0x46: "Fujitsu",
-  0x48: "HiSilicon",
-  0x4e: "NVIDIA",
-  0x50: "APM",
-  0x51: "Qualcomm",
-  0x53: "Samsung",
-  0x54: "Texas Instruments",
-  0x56: "Marvell",
-  0x61: "Apple",
-  0x69: "Intel",
-  0xc0: "Ampere",
-};
-/** Of Arm itself. */
-const PARTS: Readonly<Record<number, string>> = {
-  0x926: "ARM926",
-  0x946: "ARM946",
-  0xb36: "ARM1136",
-  0xb76: "ARM1176",
-  0xb02: "ARM11 MPCore",
-  0xc05: "Cortex-A5",
-  0xc07: "Cortex-A7",
-  0xc08: "Cortex-A8",
-  0xc09: "Cortex-A9",
-  0xc0e: "Cortex-A17",
-  0xc0f: "Cortex-A15",
-  0xc15: "Cortex-R5",
-  0xd03: "Cortex-A53",
-  0xd04: "Cortex-A35",
-  0xd05: "Cortex-A55",
-  0xd07: "Cortex-A57",
-  0xd08: "Cortex-A72",
-  0xd09: "Cortex-A73",
-  0xd0a: "Cortex-A75",
-  0xd0b: "Cortex-A76",
-  0xd0c: "Neoverse-N1",
-  0xd13: "Cortex-R52",
-  0xd40: "Neoverse-V1",
-  0xd47: "Cortex-A710",
-  0xd49: "Neoverse-N2",
-};
-
-/** Exception classes (ESR_ELx.EC). */
-const CLASSES: Readonly<Record<number, string>> = {
-  0x00: "unknown reason",
-  0x01: "WFI or WFE",
-  0x03: "MCR or MRC to cp15",
-  0x04: "MCRR or MRRC to cp15",
-  0x05: "MCR or MRC to cp14",
-  0x06: "LDC or STC to cp14",
-  0x07: "SVE, SIMD or floating point access",
-  0x08: "VMRS to ID group",
-  0x09: "pointer authentication instruction",
-  0x0c: "MRRC to cp14",
-  0x0d: "branch target",
-  0x0e: "illegal execution state",
-  0x11: "SVC, AArch32",
-  0x12: "HVC, AArch32",
-  0x13: "SMC, AArch32",
-  0x15: "SVC",
-  0x16: "HVC",
-  0x17: "SMC",
-  0x18: "MSR, MRS or system instruction",
-  0x19: "SVE access",
-  0x1a: "ERET",
-  0x1c: "pointer authentication failure",
-  0x1d: "SME access",
-  0x1e: "granule protection check",
-  0x20: "instruction abort from a lower level",
-  0x21: "instruction abort",
-  0x22: "PC alignment",
-  0x24: "data abort from a lower level",
-  0x25: "data abort",
-  0x26: "SP alignment",
-  0x27: "memory operation",
-  0x28: "floating point exception, AArch32",
-  0x2c: "floating point exception",
-  0x2f: "SError",
-  0x30: "breakpoint from a lower level",
-  0x31: "breakpoint",
-  0x32: "software step from a lower level",
-  0x33: "software step",
-  0x34: "watchpoint from a lower level",
-  0x35: "watchpoint",
-  0x38: "BKPT, AArch32",
-  0x3a: "vector catch, AArch32",
-  0x3c: "BRK",
-};
-const FAULTS = ["address size", "translation", "access flag", "permission"];
-
-/** ESR_ELx: "data abort: translation fault level 1, write". 0 says nothing. */
-export function syndrome(value: bigint): string {
-  if (value === 0n) return "";
-  const kind = bitField(value, 26, 31);
-  const said = [CLASSES[kind] ?? `EC=${hexText(kind)}`];
-  const status = bitField(value, 0, 5);
-  if (kind === 0x20 || kind === 0x21 || kind === 0x24 || kind === 0x25) {
-    if (status < 16) said.push(`${FAULTS[status >> 2]} fault level ${status & 3}`);
-    else said.push(status === 0x10 ? "external abort" : status === 0x21 ? "alignment fault" : `FSC=${hexText(status)}`);
-    if (kind >= 0x24 && value >> 6n & 1n) said.push("write");
-  } else if (kind >= 0x11 && kind <= 0x17 || kind === 0x38 || kind === 0x3c) {
-    said.push(`#${bitField(value, 0, 15)}`);
-  } else if (value & 0x1ffffffn) said.push(`ISS=${hexText(value & 0x1ffffffn)}`);
-  return said.length === 1 ? said[0] : `${said[0]}: ${said.slice(1).join(", ")}`;
-}
-
-function midr(value: bigint): string | undefined {
-  if (value === 0n) return undefined;
-  const implementer = bitField(value, 24, 31), part = bitField(value, 4, 15);
-  const maker = IMPLEMENTERS[implementer] ?? `implementer ${hexText(implementer)}`;
-  const name = implementer === 0x41 && PARTS[part] || `part ${hexText(part, 3)}`;
-  return `${maker} ${name} r${bitField(value, 20, 23)}p${bitField(value, 0, 3)}`;
-}
 
 function mpidr(value: bigint): string {
   const levels = [bitField(value, 32, 39), bitField(value, 16, 23), bitField(value, 8, 15), bitField(value, 0, 7)];
@@ -234,31 +131,35 @@ function hertz(value: bigint): string | undefined {
   return number >= 1e9 ? `${number / 1e9} GHz` : number >= 1e6 ? `${number / 1e6} MHz` : `${number} Hz`;
 }
 
-const SAYS: readonly (readonly [RegExp, ArmSays])[] = [
-  [/^SCTLR_EL[123]$/, SCTLR64],
-  [/^(SCTLR(_S)?|HSCTLR)$/, SCTLR32],
-  [/^(HCR_EL2|HCR)$/, HCR],
-  [/^(SCR_EL3|SCR(_S)?)$/, SCR],
-  [/^TCR_EL1$/, TCR_EL1],
-  [/^TTBCR(_S)?$/, TTBCR],
-  [/^TTBR[01]_EL[123]$|^VTTBR_EL2$/, table],
-  [/^(CPACR_EL1|CPACR)$/, CPACR],
-  [/^ESR_EL[123]$|^HSR$/, syndrome],
+/** Registers of one layout in both execution states. */
+const ALWAYS: readonly (readonly [RegExp, ArmSays])[] = [
   [/^V?MIDR(_EL[12])?$|^VPIDR(_EL2)?$/, midr],
   [/^V?MPIDR(_EL[12])?$/, mpidr],
-  [/^MAIR_EL[123]$/, memoryAttributes],
   [/^SPSR_/, (value) => value === 0n ? undefined : programStatus(value)],
   [/^CNT\w+_CTL(_EL[012]|_S)?$/, TIMER],
   [/^CNTKCTL(_EL1)?$/, KCTL],
   [/^CNTFRQ(_EL0)?$/, hertz],
+  [/^PMCR(_EL0)?$/, PMCR],
+  [/^(MDSCR_EL1|DBGDSCRext)$/, MDSCR],
+  [/^(OSLSR_EL1|DBGOSLSR)$/, layout("0 OSLM0, 1 OSLK, 2 nTT, 3 OSLM1")],
+  [/^DBG[BW]CR\d+(_EL1)?$/, (value) => value & 1n ? "enabled" : undefined],
+  [/^HSR$/, syndrome],
+  [/^HCR$/, HCR],
+  [/^SCR$/, SCR],
+];
+const AARCH64: readonly (readonly [RegExp, ArmSays])[] = [
+  [/^SCTLR_EL[123]$/, SCTLR64],
+  [/^HCR_EL2$/, HCR],
+  [/^SCR_EL3$/, SCR],
+  [/^TCR_EL1$/, TCR_EL1],
+  [/^TTBR[01]_EL[123]$|^VTTBR_EL2$/, table],
+  [/^CPACR_EL1$/, CPACR],
+  [/^ESR_EL[123]$/, syndrome],
+  [/^MAIR_EL[123]$/, memoryAttributes],
   [/^ID_AA64PFR0_EL1$/, PFR0],
   [/^ID_AA64PFR1_EL1$/, PFR1],
   [/^ID_AA64ISAR0_EL1$/, ISAR0],
   [/^ID_AA64MMFR0_EL1$/, MMFR0],
-  [/^PMCR(_EL0)?$/, PMCR],
-  [/^MDSCR_EL1$|^DBGDSCRext$/, MDSCR],
-  [/^(OSLSR_EL1|DBGOSLSR)$/, layout("0 OSLM0, 1 OSLK, 2 nTT, 3 OSLM1")],
-  [/^DBG[BW]CR\d+(_EL1)?$/, (value) => value & 1n ? "enabled" : undefined],
 ];
 
 /** CVAL and offsets, in ticks of the counter. */
@@ -266,10 +167,13 @@ const TICKS = /^CNT\w*(CVAL|VOFF|POFF|VCT)(_EL\d|_S)?$/;
 /** Longest time worth saying, in seconds: what is later never comes. */
 const LONG = 1n << 40n;
 
-/** What the value of the register of this name says. @param frequency of the counter, in Hz */
-export function armValueText(name: string, value: bigint, frequency: bigint | undefined): string | undefined {
+/** What the value of the register of this name says. */
+export function armValueText(name: string, value: bigint, { aarch64, v7, frequency }: ArmContext): string | undefined {
   if (TICKS.test(name)) return ticks(value, frequency);
-  return SAYS.find(([pattern]) => pattern.test(name))?.[1](value, frequency);
+  if (/^H?SCTLR(_S)?$/.test(name)) return v7 ? SCTLR32_V7(value & ~SCTLR32_RESERVED) : SCTLR32(value & SCTLR32_SAME);
+  if (/^TTBCR(_S)?$/.test(name)) return v7 ? TTBCR(value & 0x80000037n) : undefined;
+  const says = [...ALWAYS, ...(aarch64 ? AARCH64 : [])];
+  return says.find(([pattern]) => pattern.test(name))?.[1](value);
 }
 
 /** "4.25 s of the counter". */

@@ -49,11 +49,10 @@ export function cpuRegisters(mark: string, table: Readonly<Record<string, Regist
 
 /** Of any type a register has on the wire, bytes included (put_cpsr and others), unsigned; undefined for what is no number. */
 export function registerValue(value: VmValue, { length }: VmLeaf): bigint | undefined {
-  if (value instanceof Uint8Array) {
-    return value.length > 0 && value.length <= NUMBER_BYTES ? BigInt("0x" + value.toHex()) : undefined;
-  }
+  if (length === 0 || length > NUMBER_BYTES) return undefined;
+  if (value instanceof Uint8Array) return value.length === length ? BigInt("0x" + value.toHex()) : undefined;
   const number = integer(value);
-  return number === undefined || length > NUMBER_BYTES ? undefined : BigInt.asUintN(length * 8, number);
+  return number === undefined ? undefined : BigInt.asUintN(length * 8, number);
 }
 
 function nameOf(name: RegisterName, index: number, device: DeviceView): string | undefined {
