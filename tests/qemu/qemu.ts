@@ -24,6 +24,8 @@ export interface LaunchOptions {
   readonly redirect?: string;
   /** "kvm" or "tcg" and nothing else; default: KVM where there is one, else TCG. */
   readonly accel?: "kvm" | "tcg";
+  /** The program, for other processors than x86: "qemu-system-ppc64". */
+  readonly program?: string;
 }
 
 /** What `query-migrate` answers; see QAPI MigrationInfo. */
@@ -37,7 +39,7 @@ export async function launchQemu(args: readonly string[], options: LaunchOptions
   const accel = options.accel ? ["-accel", options.accel] : ["-accel", "kvm", "-accel", "tcg"];
   const all = ["-nodefaults", "-display", "none", ...accel, "-qmp", `unix:${socket}`, ...args];
   const child = new Deno.Command("/bin/sh", {
-    args: ["-c", `exec "$0" "$@" ${options.redirect ?? ""}`, QEMU, ...all],
+    args: ["-c", `exec "$0" "$@" ${options.redirect ?? ""}`, options.program ?? QEMU, ...all],
     stdin: "null",
     stdout: "null",
     stderr: "piped",
