@@ -54,7 +54,7 @@ const GICV3: Readonly<Record<string, Row>> = {
     layout("0 En, 1 UIE, 2 LRENPIE, 3 NPIE, 4 VGrp0EIE, 5 VGrp0DIE, 6 VGrp1EIE, 7 VGrp1DIE, 31:27 EOIcount"),
   ],
   "cpu[].arm_gicv3_cpu/virt.ich_vmcr_el2": ["ICH_VMCR_EL2"],
-  "cpu[].arm_gicv3_cpu/virt.ich_lr_el2[]": ["ICH_LR_EL2", listRegister],
+  "cpu[].arm_gicv3_cpu/virt.ich_lr_el2[]": ["ICH_LR#_EL2", listRegister],
   "cpu[].arm_gicv3_cpu/sre_el1.icc_sre_el1": ["ICC_SRE_EL1", layout("0 SRE, 1 DFB, 2 DIB")],
 };
 /** By the numbers GICV3_S and GICV3_NS, GICV3_G0, GICV3_G1 and GICV3_G1NS. */
@@ -132,16 +132,18 @@ function row(rows: Readonly<Record<string, Row>>, value: VmValue, path: string, 
   const register = BigInt.asUintN(bytes * 8, number);
   const meaning = says?.(register);
   return {
-    ...(name !== undefined ? { symbol: name + suffix(key, path) } : {}),
+    ...(name !== undefined ? { symbol: numberedName(name, key, path) } : {}),
     text: hexText(register, bytes * 2),
     ...(meaning ? { meaning } : {}),
   };
 }
 
-function suffix(key: string, path: string): string {
-  if (!key.endsWith("[]")) return "";
+/** The number goes where "#" is, to the end where there is none. */
+function numberedName(name: string, key: string, path: string): string {
+  if (!key.endsWith("[]")) return name;
   const index = path.slice(path.lastIndexOf("[") + 1, -1);
-  return /_statusr|icc_ctlr/.test(key) ? `_${STATES[Number(index)] ?? index}` : index;
+  if (/_statusr|icc_ctlr/.test(key)) return `${name}_${STATES[Number(index)] ?? index}`;
+  return name.includes("#") ? name.replace("#", index) : name + index;
 }
 
 /** Both controllers. */

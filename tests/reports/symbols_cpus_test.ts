@@ -131,7 +131,12 @@ Deno.test("GICv3: words of the distributor and redistributors as interrupts", ()
     type: "struct",
     offset: 0,
     length: 0,
-    children: [leaf("gicr_ienabler0", 0x4800ffff, 4), leaf("gicr_waker", 6, 4), array("icc_igrpen", [0n, 1n, 1n])],
+    children: [
+      array("arm_gicv3_cpu/virt.ich_lr_el2", [0n, 0x5000_0000_0000_001bn]),
+      leaf("gicr_ienabler0", 0x4800ffff, 4),
+      leaf("gicr_waker", 6, 4),
+      array("icc_igrpen", [0n, 1n, 1n]),
+    ],
   };
   const found = said("arm_gicv3", [
     leaf("gicd_ctlr", 0x37, 4),
@@ -144,6 +149,11 @@ Deno.test("GICv3: words of the distributor and redistributors as interrupts", ()
   assert.equal(found.get("enabled[2]"), "0x80000000 95");
   assert.equal(found.get("cpu[0].gicr_ienabler0"), "GICR_ISENABLER0 0x4800ffff 0..15 27 30");
   assert.equal(found.get("cpu[0].gicr_waker"), "GICR_WAKER 0x00000006 ProcessorSleep ChildrenAsleep");
+  assert.equal(found.get("cpu[0].arm_gicv3_cpu/virt.ich_lr_el2[0]"), "ICH_LR0_EL2 0x0000000000000000");
+  assert.equal(
+    found.get("cpu[0].arm_gicv3_cpu/virt.ich_lr_el2[1]"),
+    "ICH_LR1_EL2 0x500000000000001b vINTID 27 pending",
+  );
   assert.equal(found.get("cpu[0].icc_igrpen[2]"), "ICC_IGRPEN_G1NS 0x1");
 });
 
