@@ -5,24 +5,22 @@
  *               0000:00:01.0:00.0/vga       behind a bridge, which is 0000:00:01.0; deeper ones go on like that
  *               0000:80:03.0:00.0/...       of an expander at slot 3: 80 is its bus, and it has no window
  *     body      u32 version | configuration, little-endian: 0x04 command, bit 1 decodes memory; 0x0a class; 0x0e header
- *     bridge    header 1: 0x20 memory base and limit, u16, bits 31..20 of the address in 15..4; 0x24 the same of prefetchable
- *               memory, with bits 63..32 at 0x28 and 0x2c where bits 3..0 are 1; 0x3e control, bit 3 lets VGA through
+ *     bridge    header 1: windows, see pci_registers.ts; 0x3e control, bit 3 lets VGA through
  *
- * Source: QEMU hw/pci/pci.c (pcibus_get_dev_path, vmstate_pci_device), pci_bridge.c (pci_bridge_get_base, pci_bridge_get_limit,
- * pci_bridge_init_vga_aliases), hw/pci-bridge/pci_expander_bridge.c.
+ * Source: QEMU hw/pci/pci.c (pcibus_get_dev_path, vmstate_pci_device), pci_bridge.c (pci_bridge_init_vga_aliases),
+ * hw/pci-bridge/pci_expander_bridge.c.
  * @module
  */
 import type { DeviceSection } from "./guest.ts";
+import { readWindow } from "./pci_registers.ts";
 
 /** version_id of vmstate_pci_device. */
 const PCI_VERSION = 2;
 const PCI_COMMAND = 0x04, PCI_HEADER_TYPE = 0x0e;
-const PCI_MEMORY_BASE = 0x20, PCI_PREF_MEMORY_BASE = 0x24, PCI_PREF_BASE_UPPER32 = 0x28, PCI_PREF_LIMIT_UPPER32 = 0x2c;
 const PCI_BRIDGE_CONTROL = 0x3e;
 const PCI_COMMAND_MEMORY = 2, PCI_BRIDGE_CTL_VGA = 8;
 /** Bytes of the configuration that are looked at. */
 const HEADER = 0x40;
-const MIB = 2 ** 20;
 const PCI_DEVICE = /^([0-9a-f]{4}:[0-9a-f]{2}(?::[0-9a-f]{2}\.[0-7])+)\/([^/]+)$/;
 /** The device that makes a further root bus. */
 const EXPANDER = /^[0-9a-f]{4}:(?!00)[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
@@ -107,14 +105,9 @@ function above(path: string): string | undefined {
 /** What a bridge passes on: memory, and memory that may be prefetched. */
 function windows(config: DataView): Span[] {
   if (!decodesMemory(config)) return [];
-  const spans = [PCI_MEMORY_BASE, PCI_PREF_MEMORY_BASE].map((at): Span => {
-    const low = config.getUint16(at, true), high = config.getUint16(at + 2, true);
-    const wide = at === PCI_PREF_MEMORY_BASE && (low & 0xf) === 1;
-    const upper = (at: number) => wide ? config.getUint32(at, true) * 2 ** 32 : 0;
-    return {
-      base: upper(PCI_PREF_BASE_UPPER32) + (low >> 4) * MIB,
-      end: upper(PCI_PREF_LIMIT_UPPER32) + ((high >> 4) + 1) * MIB,
-    };
+  const spans = (["memory", "prefetchable"] as const).map((kind): Span => {
+    const { base, limit } = readWindow(config, kind);
+    return { base: Number(base), end: Number(limit) + 1 };
   });
   return spans.filter(({ base, end }) => base < end && Number.isSafeInteger(end));
 }

@@ -2,7 +2,7 @@
  * RAM of PCI devices in guest-physical memory: what their base address registers show, where the device decodes memory and the
  * bridges above it let that through; see pci_config.ts.
  *
- *     BAR             0x10 + 4 N: bit 0 I/O, bits 2..1 = 2 for 64 bits, address from bit 4 on; 0x30 ROM, bit 0 enables
+ *     BAR             0x10 + 4 N; 0x30 ROM: see pci_registers.ts
  *     vga.vram        BAR 0 of every VGA, BAR 1 of vmware-svga        bochs-display-vram   BAR 0
  *     vmsvga.fifo     BAR 2 of vmware-svga                            ivshmem's backend    BAR 2
  *     qxl.vgavram     BAR 0 of a qxl that is no VGA                   qxl.vrom             BAR 2
@@ -17,11 +17,10 @@
 import type { DeviceSection, PhysicalRange } from "./guest.ts";
 import type { GuestMemory } from "./memory.ts";
 import { decodesMemory, type PciDevice, PciDevices } from "./pci_config.ts";
+import { readBar, readRom } from "./pci_registers.ts";
 
 const PCI_CLASS = 0x0a, PCI_BASE_ADDRESS_0 = 0x10, PCI_ROM_ADDRESS = 0x30;
 const PCI_CLASS_DISPLAY_VGA = 0x0300;
-/** Bits 2..1 of a BAR whose address has 64 bits. */
-const PCI_BASE_ADDRESS_MEM_TYPE_64 = 4;
 
 /** Where a block of a device is shown. */
 interface Place {
@@ -81,11 +80,9 @@ function places({ path, name, config }: PciDevice, memory: GuestMemory): Place[]
 
 /** Address in a BAR; undefined where it is off, or cannot hold memory of this length. */
 function barAddress(config: DataView, bar: number | "rom", length: number): number | undefined {
-  const at = bar === "rom" ? PCI_ROM_ADDRESS : PCI_BASE_ADDRESS_0 + 4 * bar;
-  const low = config.getUint32(at, true);
-  if (bar === "rom" ? !(low & 1) : low & 1) return undefined;
-  const high = bar !== "rom" && (low & 6) === PCI_BASE_ADDRESS_MEM_TYPE_64 ? config.getUint32(at + 4, true) : 0;
-  const address = high * 2 ** 32 + (low - low % (bar === "rom" ? 0x800 : 16));
+  const shown = bar === "rom" ? readRom(config, PCI_ROM_ADDRESS) : readBar(config, PCI_BASE_ADDRESS_0 + 4 * bar);
+  if ("enabled" in shown ? !shown.enabled : shown.space === "I/O") return undefined;
+  const address = Number(shown.address);
   const misplaced = address === 0 || address % length !== 0 || !Number.isSafeInteger(address + length);
   // the last address of 4 GiB is nobody's: a BAR that is being sized shows it
   return misplaced || address + length === 2 ** 32 ? undefined : address;
