@@ -4,9 +4,7 @@
  *     virtio      "virtio": see virtio_state.ts
  *     virtio-gpu  "virtio-gpu", "blob": resources and what is scanned out, see virtio_gpu.ts
  *
- * Without VERSION_1 numbers of a configuration are in the byte order of the guest: a stream tells it where it is not the machine's usual
- * one, which is big for channel I/O and for a PCI host of pseries, and taken to be little for the others. Source: QEMU
- * hw/virtio/virtio.c (vmstate_info_virtio, virtio_device_endian_needed), hw/display/virtio-gpu.c.
+ * Source: QEMU hw/virtio/virtio.c (vmstate_info_virtio), virtio-mem.c (vmstate_virtio_mem_device_early), hw/display/virtio-gpu.c.
  * @module
  */
 import type { SymbolRule } from "./rule.ts";
@@ -19,11 +17,8 @@ import { transportKind } from "./virtio_transport.ts";
 export const VIRTIO: readonly SymbolRule[] = [
   {
     type: "virtio",
-    describe(value, _, { idstr, name }) {
-      if (!(value instanceof Uint8Array)) return undefined;
-      const kind = transportKind(idstr);
-      return describeVirtio(value, name, kind, kind === "CCW" || idstr.startsWith("pci@"));
-    },
+    describe: (value, _, { idstr, name }) =>
+      value instanceof Uint8Array ? describeVirtio(value, name, transportKind(idstr)) : undefined,
   },
   {
     device: /^virtio-gpu$/,

@@ -1,8 +1,8 @@
 /**
  * The device-specific configuration of virtio devices in its fields.
  *
- * QEMU fills its copy when the guest reads or writes it: a stream has what the guest saw last, zeroes where it never looked. Little-endian
- * with VERSION_1, in the byte order of the guest without. Source: virtio 1.2, chapter 5; QEMU hw/virtio/virtio-config-io.c,
+ * QEMU fills its copy when the guest reads or writes it: a stream has what the guest saw last, zeroes where it never looked.
+ * Little-endian with VERSION_1, in the byte order of the guest without. Source: virtio 1.2, chapter 5; QEMU hw/virtio/virtio-config-io.c,
  * include/standard-headers/linux/virtio_net.h and their like.
  * @module
  */
@@ -42,6 +42,29 @@ const FIELDS: Readonly<Record<VirtioKind, string>> = {
   pmem: "start u64/hex, size u64/bytes",
   fs: "tag text36, num_request_queues u32",
 };
+
+/** Kinds whose configuration is little-endian whatever the guest is. */
+const LITTLE: ReadonlySet<VirtioKind> = new Set(["balloon", "gpu", "vsock", "crypto", "iommu", "mem", "input"]);
+/** Where a kind has a number, of how many bytes, that QEMU lets be no more than this: it reads so in one order alone. */
+const LIMITS: Readonly<Record<VirtioKind, readonly (readonly [at: number, length: number, most: number])[]>> = {
+  net: [[8, 2, 512], [6, 2, 3]],
+  blk: [[12, 4, 1024]],
+  console: [[4, 4, 511]],
+  scsi: [[0, 4, 1024]],
+};
+
+/**
+ * The byte order of a legacy guest, told by numbers that have a limit: nothing else in a stream tells what is usual for its machine.
+ * @returns undefined where no order fits
+ */
+export function legacyLittle(kind: VirtioKind | undefined, bytes: Uint8Array): boolean | undefined {
+  if (kind === undefined || LITTLE.has(kind)) return true;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const limits = (LIMITS[kind] ?? []).filter(([at, length]) => at + length <= bytes.length);
+  return [true, false].find((little) =>
+    limits.every(([at, length, most]) => numberAt(view, at, length, little) <= most)
+  );
+}
 
 /** Fields of a configuration, as far as its bytes go. @param little byte order of the numbers */
 export function spaceParts(kind: VirtioKind | undefined, bytes: Uint8Array, little: boolean): Part[] {

@@ -13,7 +13,7 @@
 import { bitNames, hexText, type Meaning, type Part } from "./rule.ts";
 import { type Layout, layouts } from "./virtio_device.ts";
 import { featureNames, ISR, queueName, STATUS, type VirtioKind, virtioKind } from "./virtio_names.ts";
-import { numberPart, spaceParts } from "./virtio_space.ts";
+import { legacyLittle, numberPart, spaceParts } from "./virtio_space.ts";
 import {
   QUEUES,
   readExtraState,
@@ -67,25 +67,20 @@ const ENDIAN = ["unknown", "little", "big"];
 const PCI_ALIGN = 4096;
 /** Most queues that have a name each though they are not in use: a console has one of 62 queues. */
 const NAMED = 8;
-/** Kinds whose configuration is little-endian whatever the guest is. */
-const LITTLE: ReadonlySet<string | undefined> = new Set(["balloon", "gpu", "vsock", "crypto", "iommu", "mem", "input"]);
-
 /**
  * Describe such a value.
  * @param section last part of the section's idstr
  * @param kind    transport the idstr tells; without one each is tried, and one that does not fit exactly is none
- * @param big     without VERSION_1 guests of this machine are big-endian
  */
 export function describeVirtio(
   bytes: Uint8Array,
   section: string,
   kind: TransportKind | undefined,
-  big: boolean,
 ): Meaning | undefined {
-  if (kind !== undefined) return meaning(read(bytes, section, kind), bytes, section, big);
+  if (kind !== undefined) return meaning(read(bytes, section, kind), bytes, section);
   for (const each of ["PCI", "MMIO", "CCW"] as const) {
     const state = read(bytes, section, each);
-    if (state.rest === 0 && state.unknown === undefined) return meaning(state, bytes, section, big);
+    if (state.rest === 0 && state.unknown === undefined) return meaning(state, bytes, section);
   }
   return undefined;
 }
@@ -226,7 +221,7 @@ function attempt<T>(read: () => T): T | undefined {
   }
 }
 
-function meaning(state: State, bytes: Uint8Array, section: string, big: boolean): Meaning | undefined {
+function meaning(state: State, bytes: Uint8Array, section: string): Meaning | undefined {
   const { transport, fields, config, subsections } = state;
   if (!transport) return undefined;
   const kind = virtioKind(section, transport.pciDevice);
@@ -234,8 +229,8 @@ function meaning(state: State, bytes: Uint8Array, section: string, big: boolean)
   let status = "";
   if (fields && config) {
     const features = subsections?.features ?? BigInt(fields.features);
-    const little = (features >> VERSION_1 & 1n) !== 0n || LITTLE.has(kind) ||
-      (subsections?.endian ?? (big ? 2 : 1)) === 1;
+    const told = features >> VERSION_1 & 1n ? 1 : subsections?.endian;
+    const little = told === undefined ? legacyLittle(kind, config) : told === 1;
     status = bitNames(fields.status, STATUS);
     parts.push(
       { name: "status", value: fields.status, text: hexText(fields.status, 2), meaning: status || "reset" },
@@ -251,10 +246,11 @@ function meaning(state: State, bytes: Uint8Array, section: string, big: boolean)
   return { text: `${bytes.length} bytes`, meaning: status ? `${what}, ${status}` : what, parts };
 }
 
-function configPart(kind: VirtioKind | undefined, config: Uint8Array, little: boolean): Part {
+/** @param little byte order of its numbers; undefined where none fits */
+function configPart(kind: VirtioKind | undefined, config: Uint8Array, little: boolean | undefined): Part {
   const text = `${config.length} bytes`;
   if (config.length > 0 && config.every((byte) => byte === 0)) return { name: "config", text, meaning: "all zero" };
-  const parts = spaceParts(kind, config, little);
+  const parts = little === undefined ? [] : spaceParts(kind, config, little);
   return { name: "config", text, ...(parts.length ? { parts } : {}) };
 }
 

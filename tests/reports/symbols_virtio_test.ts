@@ -72,7 +72,12 @@ function subsection(name: string, ...fields: readonly ArrayLike<number>[]): Uint
 
 /** A device on memory-mapped registers: what comes before its own state. */
 function mmio(
-  { status = 0, features = 0, config = new Uint8Array(), queues = [[64, 0, 0]] as readonly (readonly number[])[] },
+  {
+    status = 0,
+    features = 0,
+    config = new Uint8Array() as Uint8Array,
+    queues = [[64, 0, 0]] as readonly (readonly number[])[],
+  },
 ): Uint8Array {
   return wire(
     ...[0, 0, 0].map((word) => u32(word)),
@@ -90,7 +95,7 @@ function mmio(
 const MMIO = "virtio-mmio@000000000a000000/virtio-";
 
 Deno.test("a disk that firmware reads: status, features, configuration, its queue, the transport's copies", async () => {
-  assert.deepEqual(await lines("q35-virtio-devices", "virtio-blk", /^  virtio /, 12), [
+  assert.deepEqual(await lines("q35-virtio-devices", "virtio-blk", /^ {2}virtio /, 12), [
     "  virtio                     45605 bytes  virtio-blk on PCI, ACKNOWLEDGE DRIVER DRIVER_OK FEATURES_OK",
     "    PCI",
     "      config                 256 bytes  1af4:1001 virtio-blk, transitional, SCSI controller",
@@ -161,7 +166,7 @@ Deno.test("a disk that firmware reads: status, features, configuration, its queu
 });
 
 Deno.test("state of their own: a network device, a balloon, a console, a GPU, memory", async () => {
-  assert.deepEqual(await lines("q35-virtio-devices", "virtio-net", /^    vq/), [
+  assert.deepEqual(await lines("q35-virtio-devices", "virtio-net", /^ {4}vq/), [
     "    vq",
     "      rx 0                   num 256, desc 0x0, avail 0x0, used 0x0, last_avail_idx 0, vector none",
     "      tx 0                   num 256, desc 0x0, avail 0x0, used 0x0, last_avail_idx 0, vector none",
@@ -186,10 +191,10 @@ Deno.test("state of their own: a network device, a balloon, a console, a GPU, me
     "    disabled                 true",
     "    extra_state              dfselect 0, gfselect 0, guest_features 0x0000000000000000, vqs all zero",
   ]);
-  assert.deepEqual(await lines("q35-virtio-devices", "virtio-balloon", /^    device/, 1), [
+  assert.deepEqual(await lines("q35-virtio-devices", "virtio-balloon", /^ {4}device/, 1), [
     "    device                   num_pages 0: 0 bytes, actual 0: 0 bytes",
   ]);
-  assert.deepEqual(await lines("q35-virtio-devices", "virtio-console", /^    vq/, 10), [
+  assert.deepEqual(await lines("q35-virtio-devices", "virtio-console", /^ {4}vq/, 10), [
     "    vq",
     "      0..1                   num 128, desc 0x0, avail 0x0, used 0x0, last_avail_idx 0, vector none",
     "      2..3                   num 32, desc 0x0, avail 0x0, used 0x0, last_avail_idx 0, vector none",
@@ -201,7 +206,7 @@ Deno.test("state of their own: a network device, a balloon, a console, a GPU, me
     "      ports_map              0x00000003  ports 0 1",
     "      ports",
   ]);
-  assert.deepEqual(await lines("q35-virtio-devices", "virtio-gpu", /^  virtio-gpu/, 6), [
+  assert.deepEqual(await lines("q35-virtio-devices", "virtio-gpu", /^ {2}virtio-gpu/, 6), [
     "  virtio-gpu                 76 bytes",
     "    resources                none",
     "    enable                   0",
@@ -209,13 +214,13 @@ Deno.test("state of their own: a network device, a balloon, a console, a GPU, me
     "    scanout",
     "      scanout 0",
   ]);
-  assert.deepEqual(await lines("q35-virtio-mem-dimm", "virtio-mem", /^    device/, 1), [
+  assert.deepEqual(await lines("q35-virtio-mem-dimm", "virtio-mem", /^ {4}device/, 1), [
     "    device                   usable_region_size 0 bytes, requested_size 0 bytes",
   ]);
 });
 
 Deno.test("a device on channel I/O, and one on memory-mapped registers", async () => {
-  assert.deepEqual(await lines("s390x-ccw-file", "virtio-rng", /^  virtio /), [
+  assert.deepEqual(await lines("s390x-ccw-file", "virtio-rng", /^ {2}virtio /), [
     "  virtio                     16969 bytes  virtio-rng on CCW",
     "    CCW",
     "      cssid                  0xfe",
@@ -239,7 +244,7 @@ Deno.test("a device on channel I/O, and one on memory-mapped registers", async (
     "    vq",
     "      requests               num 8, desc 0x0, avail 0x0, used 0x0, last_avail_idx 0, vector none",
   ]);
-  assert.deepEqual(await lines("microvm-file", "virtio-blk", /^  virtio /), [
+  assert.deepEqual(await lines("microvm-file", "virtio-blk", /^ {2}virtio /), [
     "  virtio                     139 bytes  virtio-blk on MMIO",
     "    MMIO                     host_features_sel 0, guest_features_sel 0, guest_page_shift 0",
     "    status                   0x00  reset",
@@ -339,6 +344,20 @@ Deno.test("a legacy network device with several pairs of queues, filters and sca
     "    device_endian            2  big",
     "    broken                   true",
   ]);
+});
+
+Deno.test("numbers of a legacy guest are in the order in which those with a limit keep to it", () => {
+  // capacity, size_max, seg_max, which is 254 at most in QEMU's queues of 256
+  const config = wire(u64(2048), u32(0), u32(254));
+  const shown = (config: Uint8Array, features = 0) => {
+    const lines = said(MMIO + "blk", "virtio", wire(mmio({ features, config }), u8(0)));
+    const first = lines.findIndex((line) => line.startsWith("    config "));
+    return lines.slice(first, lines.indexOf("    vq")).map((line) => line.trim().replace(/ +/g, " "));
+  };
+  const said2048 = ["config 16 bytes", "capacity 2048 1 MiB", "size_max 0", "seg_max 254"];
+  assert.deepEqual(shown(config), said2048);
+  assert.deepEqual(shown(wire(u64(2048).reverse(), u32(0), u32(254).reverse())), said2048);
+  assert.deepEqual(shown(wire(u64(2048), u32(0), u32(0x01020304))), ["config 16 bytes"]);
 });
 
 /** VirtQueueElementOld of a little-endian host: one buffer out, one in. */
