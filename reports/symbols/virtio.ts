@@ -3,12 +3,15 @@
  *
  *     virtio      "virtio": see virtio_state.ts
  *     virtio-gpu  "virtio-gpu", "blob": resources and what is scanned out, see virtio_gpu.ts
+ *     requests    "scsi-requests", of SCSI devices: see virtio_scsi.ts
  *
- * Source: QEMU hw/virtio/virtio.c (vmstate_info_virtio), virtio-mem.c (vmstate_virtio_mem_device_early), hw/display/virtio-gpu.c.
+ * Source: QEMU hw/virtio/virtio.c (vmstate_info_virtio), virtio-mem.c (vmstate_virtio_mem_device_early),
+ * hw/display/virtio-gpu.c.
  * @module
  */
 import type { SymbolRule } from "./rule.ts";
 import { describeBlobs, describeGpu } from "./virtio_gpu.ts";
+import { describeRequests } from "./virtio_scsi.ts";
 import { numberPart } from "./virtio_space.ts";
 import { describeVirtio } from "./virtio_state.ts";
 import { transportKind } from "./virtio_transport.ts";
@@ -29,6 +32,10 @@ export const VIRTIO: readonly SymbolRule[] = [
     device: /^virtio-gpu$/,
     type: "blob",
     describe: (value) => value instanceof Uint8Array ? describeBlobs(value) : undefined,
+  },
+  {
+    type: "scsi-requests",
+    describe: (value) => value instanceof Uint8Array ? describeRequests(value) : undefined,
   },
   {
     device: /^virtio-mem-device-early$/,

@@ -546,6 +546,19 @@ Deno.test("resources of a GPU with their backing", () => {
   ]);
 });
 
+Deno.test("requests of a SCSI disk: none, or the first as far as it is of SCSI alone", async () => {
+  assert.deepEqual(await lines("q35-virtio-devices", "scsi-disk", /^    requests/, 1), [
+    "    requests                 none",
+  ]);
+  const read10 = [0x28, 0, 0, 0, 0, 8, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
+  const body = wire(u8(1), read10, u32(7), u32(2), new Uint8Array(20));
+  assert.deepEqual(said("0000:00:06.0/0:0:0/scsi-disk", "scsi-requests", body), [
+    "  scsi-requests              45 bytes",
+    "    0                        retry true, cmd 28 00 00 00 00 08 00 00 01 00 00 00 00 00 00 00, tag 7, lun 2",
+    "    rest                     20 bytes  of the adapter and the device",
+  ]);
+});
+
 Deno.test("what is of another layout is left as it is", async () => {
   const body = await bodyOf("q35-virtio-devices", "virtio-rng");
   const idstr = "0000:00:04.0/virtio-rng";
@@ -597,7 +610,7 @@ Deno.test("no bytes make a rule of virtio throw, and what it gives is bounded", 
     { numRuns: 1500 },
   );
   const value = fc.oneof(fc.uint8Array({ maxLength: 400 }), fc.integer(), fc.bigInt(), fc.boolean(), fc.constant(null));
-  const type = fc.constantFrom("virtio", "virtio-gpu", "blob", "uint64");
+  const type = fc.constantFrom("virtio", "virtio-gpu", "blob", "scsi-requests", "uint64");
   fc.assert(
     fc.property(
       fc.constantFrom(...idstrs, "0000:00:01.0/virtio-mem-device-early"),
