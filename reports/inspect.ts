@@ -22,8 +22,7 @@ import type {
 import { hex } from "../stream/errors.ts";
 import type { PlainFields } from "../stream/vmstate.ts";
 import { hashBlocks } from "./hash_blocks.ts";
-import { describeDevice, type DescribedField } from "./symbols/describe.ts";
-import { virtualClock } from "./symbols/time.ts";
+import type { DescribedField } from "./symbols/describe.ts";
 import { type InspectCore, inspectCore } from "./inspect_core.ts";
 
 /** Most ranges listed of one block. */
@@ -180,9 +179,10 @@ export async function inspectImage(image: Image, options: InspectOptions = {}): 
   const { stream, ram, fault } = image;
   const warnings = stream.warnings.map(warningText);
   const hashes = options.hash ? await hashBlocks(image, warnings, { onProgress: options.onProgress }) : undefined;
-  const devices = image.devices.filter(({ name }) => {
-    return options.device === undefined || name === options.device || name.endsWith("/" + options.device);
-  }).map((device) => inspectDevice(device, options.device !== undefined ? image : undefined));
+  const { device } = options;
+  const devices = device === undefined
+    ? image.devices.map(inspectDevice)
+    : await described(image, image.devices.filter(({ name }) => name === device || name.endsWith("/" + device)));
   return {
     path: image.path ?? "-",
     bytes: image.bytes,
@@ -265,10 +265,19 @@ function dataRanges({ ram }: Image, block: ImageBlock): [number, number][] {
   return ranges;
 }
 
-/** @param image when fields are to come with their meaning */
-function inspectDevice(device: ImageDevice, image: Image | undefined): InspectDevice {
+function inspectDevice(device: ImageDevice): InspectDevice {
   const { name, instanceId, version, sectionId, offset, bytes, fields, problem } = device;
-  const described = image &&
-    { described: describeDevice(name, device.walk()?.nodes ?? [], virtualClock(image.devices)) };
-  return { name, instanceId, version, sectionId, offset, bytes, fields, ...described, ...(problem ? { problem } : {}) };
+  return { name, instanceId, version, sectionId, offset, bytes, fields, ...(problem ? { problem } : {}) };
+}
+
+/** Devices with the meaning of their fields. What knows it is much to load, and is loaded for this alone. */
+async function described(image: Image, devices: readonly ImageDevice[]): Promise<InspectDevice[]> {
+  const [{ describeDevice }, { virtualClock }] = await Promise.all([
+    import("./symbols/describe.ts"),
+    import("./symbols/time.ts"),
+  ]);
+  const clock = virtualClock(image.devices);
+  return devices.map((device) => {
+    return { ...inspectDevice(device), described: describeDevice(device.name, device.walk()?.nodes ?? [], clock) };
+  });
 }
