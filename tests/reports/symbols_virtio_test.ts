@@ -547,7 +547,7 @@ Deno.test("resources of a GPU with their backing", () => {
 });
 
 Deno.test("requests of a SCSI disk: none, or the first as far as it is of SCSI alone", async () => {
-  assert.deepEqual(await lines("q35-virtio-devices", "scsi-disk", /^    requests/, 1), [
+  assert.deepEqual(await lines("q35-virtio-devices", "scsi-disk", /^ {4}requests/, 1), [
     "    requests                 none",
   ]);
   const read10 = [0x28, 0, 0, 0, 0, 8, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
