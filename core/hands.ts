@@ -20,7 +20,7 @@ export function startHands(session: Session): void {
   if (session.remote || !mayStartWorkers()) return;
   const channels = Math.min(Number(session.parameter("multifd-channels")), MOST);
   const intoFile = session.on("mapped-ram") && session.on("multifd");
-  if (session.incoming.waiting) return startAhead(LANE_WORKER, intoFile ? Math.min(channels, MOST_OF_FILE) - 1 : 1);
+  if (session.incoming.waiting) return startAhead(LANE_WORKER, intoFile ? Math.min(channels, MOST_OF_FILE) : 1);
   if (!session.on("multifd") || session.guest.memory.totalBytes < LARGE) return;
   if (intoFile) startAhead(PAGE_WRITER, Math.min(channels, MOST_OF_FILE));
   else if (canPassDescriptors()) startAhead(SEND_WORKER, channels);

@@ -33,7 +33,7 @@ export interface HelpJob {
 
 /**
  * Read runs of a file. `runs` holds 4 numbers each: index into `memories`, byte offset there, bytes, position in the file.
- * `cursor` is the next run nobody has taken. Where the caller may use FFI, memories are
+ * `cursor[0]` is the next run nobody has taken, `cursor[1]` counts those who take. Where the caller may use FFI, memories are
  * known by their addresses alone.
  */
 export interface ReadJob {
@@ -131,6 +131,7 @@ function read(job: ReadJob): ReadDone {
   let fd: number | undefined;
   try {
     const opened = fd = fs.openSync(job.path, job.flags ?? fs.constants.O_RDONLY);
+    Atomics.add(new Int32Array(job.cursor), 1, 1);
     try {
       const runs = takeRuns(job, reader(opened, job.memories));
       for (;;) {

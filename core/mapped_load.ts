@@ -124,7 +124,7 @@ function listRuns(areas: readonly MappedArea[], blocks: readonly RamBlock[]): Ru
 export async function readMappedPages(load: MappedLoad): Promise<void> {
   const list = listRuns(load.areas, load.blocks);
   if (list.bytes >= WORTHWHILE) list.adviseLargePages();
-  const cursor = new SharedArrayBuffer(4);
+  const cursor = new SharedArrayBuffer(8);
   const job = { memories: list.memories, runs: list.shared(), cursor };
   const done = load.channels?.length
     ? await readThrough(load.channels, job, list.bytes, load)
@@ -162,7 +162,7 @@ async function readHere(job: Job, bytes: number, load: MappedLoad): Promise<Read
   }
 }
 
-/** With multifd: this thread reads through the first of the further channels, a Worker through each of the others. */
+/** With multifd: a Worker for each further channel, with the flags it was opened with. This thread helps until they read. */
 async function readThrough(
   channels: readonly Channel[],
   job: Job,
@@ -173,13 +173,14 @@ async function readThrough(
   const lanes: Lane[] = [];
   try {
     const reading: Promise<ReadDone>[] = [];
-    for (const [i, { file }] of channels.slice(1).entries()) {
+    for (const [id, { file }] of channels.entries()) {
       const lane = file && Lane.start();
       if (!lane) break;
       lanes.push(lane);
-      reading.push(lane.read({ ...file, ...posted(job) }).then((done) => ({ ...done, channel: i + 1 })));
+      reading.push(lane.read({ ...file, ...posted(job) }).then((done) => ({ ...done, channel: id })));
     }
-    const own = await readOn(channels[0], job, load);
+    const begun = new Int32Array(job.cursor);
+    const own = await readOn(channels[0], job, load, () => Atomics.load(begun, 1) < lanes.length);
     if (isFault(own)) return { ...own, channel: 0 };
     const watch = watching(job, load);
     const results = await Promise.all(reading).finally(() => watch.end());
@@ -197,14 +198,20 @@ function isFault({ run, error }: ReadDone): boolean {
   return run !== undefined || error !== undefined;
 }
 
-/** Take runs until there are none, with a breath now and then. */
-async function readOn(channel: Channel, job: Job, { signal, progress }: MappedLoad): Promise<ReadDone> {
+/** Take runs until there are none or the help is not wanted any more, with a breath now and then. */
+async function readOn(
+  channel: Channel,
+  job: Job,
+  { signal, progress }: MappedLoad,
+  wanted: () => boolean = () => true,
+): Promise<ReadDone> {
   const views = job.memories.map((memory) => new Uint8Array(memory.buffer));
   const own = takeRuns(job, (memory, at, length, position) => {
     return channel.readAt!(views[memory].subarray(at, at + length), position);
   });
   let last = performance.now();
   for (;;) {
+    if (!wanted()) return {};
     const step = own.next();
     if (step.done) return step.value;
     if (performance.now() - last < BREATH_MS) continue;
