@@ -5,7 +5,8 @@
  *     anything else        a multifd channel: its 64-byte first message says which
  *
  * Loading begins when all are there. QEMU waits for them for ever, and freezes while one has sent half of its first message;
- * here the others must come, whole, within half a minute of the first.
+ * here the others must come, whole, within half a minute of the first. First messages count in the order of the connections, as
+ * there, but for one that stays silent.
  * Source: QEMU migration/migration.c migration_ioc_process_incoming, migration/multifd.c multifd_recv_new_channel.
  * @module
  */
@@ -17,6 +18,8 @@ import type { Channel, Listener } from "./transport.ts";
 
 /** Milliseconds all connections have from the first on. */
 const CONNECT_MS = 30_000;
+/** Milliseconds one that is whole waits for those that connected before it. */
+const TURN_MS = 200;
 
 /** What is expected of the connections. */
 export interface MultifdAcceptOptions {
@@ -53,14 +56,15 @@ export async function acceptMultifd(listener: Listener, options: MultifdAcceptOp
   let timer: ReturnType<typeof setTimeout> | undefined;
   let over = false;
 
-  const place = async (channel: Channel) => {
+  const place = async (channel: Channel, earlier: Promise<unknown>) => {
     const magic = await peekExactly(channel, 4);
     if (new DataView(magic.buffer, magic.byteOffset).getUint32(0) === QEMU_VM_FILE_MAGIC && !slots[0]) {
       slots[0] = channel;
       return;
     }
+    const head = await peekExactly(channel, MULTIFD_INIT_BYTES).finally(() => inTurn(earlier));
     const name = `channel ${received}`;
-    const bytes = (await peekExactly(channel, MULTIFD_INIT_BYTES)).slice(0, MULTIFD_INIT_BYTES);
+    const bytes = head.slice(0, MULTIFD_INIT_BYTES);
     const init = decodeMultifdInit(bytes, name, { channels: options.count, ...(uuid ? { uuid } : {}) });
     uuid ??= init.uuid;
     if (slots[1 + init.id]) {
@@ -87,6 +91,7 @@ export async function acceptMultifd(listener: Listener, options: MultifdAcceptOp
     const text = `multifd: ${what} not come within ${connectMs / 1000} s of the first connection`;
     reject(new AcceptError(text, text));
   };
+  let latest: Promise<unknown> = Promise.resolve();
   const accepting = async () => {
     for (;;) {
       const channel = await listener.accept();
@@ -98,7 +103,7 @@ export async function acceptMultifd(listener: Listener, options: MultifdAcceptOp
       }
       timer ??= setTimeout(waiting, options.connectMs ?? CONNECT_MS);
       all.push(channel);
-      place(channel).then(() => slots.every(Boolean) && resolve(), refuse);
+      latest = place(channel, latest).then(() => slots.every(Boolean) && resolve(), refuse);
     }
   };
   accepting().catch((error) => over || reject(error));
@@ -113,6 +118,12 @@ export async function acceptMultifd(listener: Listener, options: MultifdAcceptOp
     over = true;
     clearTimeout(timer);
   }
+}
+
+async function inTurn(earlier: Promise<unknown>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  await Promise.race([earlier, new Promise((resolve) => timer = setTimeout(resolve, TURN_MS))]);
+  clearTimeout(timer);
 }
 
 async function peekExactly(channel: Channel, length: number): Promise<Uint8Array> {
